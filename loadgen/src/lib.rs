@@ -1,6 +1,6 @@
 //! An HTTP/1.1 load generator that tells the truth about stalls, as a library.
 //!
-//! [`run`] drives one target until a [`Limit`] is reached or the run is cancelled, and returns a
+//! [`run()`] drives one target until a [`Limit`] is reached or the run is cancelled, and returns a
 //! [`Summary`]: counts by status, errors by class, and latency distributions. While it runs, a shared
 //! [`LiveStats`] can be read at any time.
 //!

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::connection::Answer;
 use crate::summary::{ErrorClass, ErrorCounts};
 
-/// Totals since the start of the run, written by [`run`](crate::run) and readable by anyone at any time.
+/// Totals since the start of the run, written by [`run`](crate::run()) and readable by anyone at any time.
 ///
 /// Two [snapshots](LiveStats::snapshot) and the difference of their times give the rates of an interval.
 /// One `LiveStats` may be given to several runs; it then holds their sum.

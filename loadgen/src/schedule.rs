@@ -83,18 +83,28 @@ impl Schedule {
     }
 }
 
+/// The beginning of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begin {
+    /// From when its latency counts.
+    pub(crate) due: Instant,
+    /// When it is really sent.
+    pub(crate) sent: Instant,
+}
+
 impl Slot {
-    /// Waits until the request is due and returns the moment from which its latency counts.
-    pub(crate) async fn wait(&self) -> Instant {
+    /// Waits until the request is due.
+    pub(crate) async fn wait(&self) -> Begin {
         let free_since = Instant::now();
-        match self.due {
-            Some(due) if due > free_since => {
-                sleep_until(due).await;
-                latency_start(due, free_since, Instant::now())
-            }
-            Some(due) => latency_start(due, free_since, free_since),
-            None => free_since,
+        let Some(due) = self.due else {
+            return Begin { due: free_since, sent: free_since };
+        };
+        let mut sent = free_since;
+        if due > free_since {
+            sleep_until(due).await;
+            sent = Instant::now();
         }
+        Begin { due: latency_start(due, free_since, sent), sent }
     }
 }
 

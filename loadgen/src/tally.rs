@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::connection::Answer;
 use crate::live::LiveStats;
-use crate::schedule::Schedule;
+use crate::schedule::{Begin, Schedule};
 use crate::summary::{ErrorClass, ErrorCounts, Latencies, Summary};
 
 /// Status codes are 100 to 999.
@@ -54,8 +54,8 @@ impl Tally {
         self.live.start();
     }
 
-    /// Counts a request that was due at `due`, was sent at `sent` and ended at `now`.
-    pub(crate) fn finish(&self, outcome: Result<Answer, ErrorClass>, due: Instant, sent: Instant, now: Instant) {
+    /// Counts a request that ended at `now`.
+    pub(crate) fn finish(&self, outcome: Result<Answer, ErrorClass>, begin: Begin, now: Instant) {
         self.live.finish(outcome);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
@@ -65,8 +65,8 @@ impl Tally {
         // A timeout is a latency of at least this much: without it the worst requests would be missing from
         // the percentiles. Other errors end early and would flatter them.
         if matches!(outcome, Ok(_) | Err(ErrorClass::Timeout)) {
-            counts.latency.record(now.saturating_duration_since(due), 1);
-            counts.service_time.record(now.saturating_duration_since(sent), 1);
+            counts.latency.record(now.saturating_duration_since(begin.due), 1);
+            counts.service_time.record(now.saturating_duration_since(begin.sent), 1);
         }
     }
 
@@ -134,7 +134,7 @@ mod tests {
         let schedule = Schedule::new(pace, Limit { duration: Some(second), count: None }, start);
         let tally = Tally::new(Arc::default()).unwrap();
         tally.start();
-        tally.finish(Err(ErrorClass::Timeout), start, start, start + second);
+        tally.finish(Err(ErrorClass::Timeout), Begin { due: start, sent: start }, start + second);
         let summary = tally.summary(&schedule, start + second);
         assert_eq!((summary.started, summary.unsent), (1, 99_999));
         assert_eq!(summary.latency.count(), 100_000);
@@ -150,7 +150,7 @@ mod tests {
         let tally = Tally::new(Arc::default()).unwrap();
         tally.start();
         tally.start();
-        tally.finish(Ok(Answer { status: 999, body_bytes: 7 }), start, start, start);
+        tally.finish(Ok(Answer { status: 999, body_bytes: 7 }), Begin { due: start, sent: start }, start);
         let summary = tally.summary(&schedule, start);
         assert_eq!((summary.started, summary.responses, summary.cancelled, summary.unsent), (2, 1, 1, 0));
         assert_eq!(summary.statuses, BTreeMap::from([(999, 1)]));

@@ -23,11 +23,10 @@ pub(crate) async fn work(target: &Target, schedule: &Schedule, tally: &Tally) {
     let mut client = Client::new(target);
     let mut backoff = Backoff::default();
     while let Some(slot) = schedule.take(Instant::now()) {
-        let due = slot.wait().await;
-        let sent = Instant::now();
+        let begin = slot.wait().await;
         tally.start();
         let outcome = client.exchange().await;
-        tally.finish(outcome, due, sent, Instant::now());
+        tally.finish(outcome, begin, Instant::now());
         // A constant rate is itself the pace of the next try; the closed loop would spin.
         if let Some(pause) = backoff.after(outcome.err())
             && schedule.is_closed_loop()
