@@ -15,14 +15,24 @@
 //! | [`plan`] | what a data plane is told |
 //! | [`crds`] | the CustomResourceDefinitions |
 
+#![allow(unreachable_pub, reason = "kube's KubeSchema copies every struct into a function, where no pub is reachable")]
+
+pub mod crds;
 pub mod experiment;
 pub mod failure_condition;
 pub mod fault;
+pub mod manifest;
 pub mod mesh;
 pub mod names;
+pub mod pattern;
 pub mod plan;
 pub mod quantity;
 pub mod report;
 pub mod routing_rule;
+mod rules;
 pub mod scenario;
 pub mod status;
+mod strict;
+pub mod validate;
+pub mod violation;
+mod yaml;

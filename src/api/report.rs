@@ -17,13 +17,17 @@ use crate::names::ResourceRef;
     namespaced,
     derive = "PartialEq",
     shortname = "report",
-    category = "chaos"
+    category = "chaos",
+    doc = "What every failure condition of an experiment was observed to be while it ran.",
+    printcolumn(name = "Experiment", type_ = "string", json_path = ".spec.experiment.name"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ReportSpec {
     /// The experiment that this is about.
     pub experiment: ResourceRef,
     /// One history for each failure condition, in the order of the spec.
+    #[schemars(length(max = 16))]
     #[serde(default)]
     pub failure_condition_history: Vec<ConditionHistory>,
 }
@@ -33,8 +37,10 @@ pub struct ReportSpec {
 #[serde(rename_all = "camelCase")]
 pub struct ConditionHistory {
     /// The condition's name, given or generated.
+    #[schemars(length(max = 253))]
     pub failure_condition_name: String,
     /// The samples, oldest first.
+    #[schemars(length(max = 4096))]
     #[serde(default)]
     pub failure_condition_snapshots: Vec<Snapshot>,
 }
@@ -44,6 +50,7 @@ pub struct ConditionHistory {
 #[serde(rename_all = "camelCase")]
 pub struct Snapshot {
     /// When it was taken: RFC 3339, UTC, nanoseconds.
+    #[schemars(length(max = 64))]
     pub timestamp: String,
     /// The value: a number, or the string `NaN` where there was no data.
     pub value: SampleValue,

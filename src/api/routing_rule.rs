@@ -1,6 +1,6 @@
 //! The `RoutingRule` resource: the traffic-shifting half of SuperGloo's, which the tutorial uses.
 
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,11 @@ use crate::names::ResourceRef;
     status = "RoutingRuleStatus",
     derive = "PartialEq",
     shortname = "rr",
-    category = "chaos"
+    category = "chaos",
+    doc = "Shifts the traffic of an upstream to others by weight, on both data paths.",
+    printcolumn(name = "Mesh", type_ = "string", json_path = ".spec.targetMesh.name"),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RoutingRuleSpec {
@@ -42,6 +46,7 @@ pub struct DestinationSelector {
 #[serde(rename_all = "camelCase")]
 pub struct UpstreamSelector {
     /// The upstreams, as in `bookinfo-reviews-9080`.
+    #[schemars(length(min = 1, max = 32))]
     pub upstreams: Vec<ResourceRef>,
 }
 
@@ -62,10 +67,12 @@ pub struct TrafficShifting {
 }
 
 /// A list of destinations with weights.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WeightedDestinations {
     /// The destinations.
+    #[schemars(length(min = 1, max = 32))]
+    #[x_kube(validation = Rule::new("self.exists(d, d.weight > 0)").message("the weights add up to 0: give one destination a weight, as in weight: 1"))]
     pub destinations: Vec<WeightedDestination>,
 }
 
@@ -76,6 +83,7 @@ pub struct WeightedDestination {
     /// The destination.
     pub destination: UpstreamDestination,
     /// Its share, in proportion to the sum of all weights.
+    #[schemars(range(max = 1_000_000))]
     pub weight: u32,
 }
 
@@ -96,8 +104,10 @@ pub struct RoutingRuleStatus {
     pub observed_generation: Option<i64>,
     /// `Accepted` or `Rejected`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
     pub state: Option<String>,
     /// Why it was rejected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
     pub reason: Option<String>,
 }

@@ -15,12 +15,14 @@ pub struct ExperimentStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// What is known, each with an enumerated reason.
+    #[schemars(length(max = 16))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<StatusCondition>,
     /// Which data path was chosen, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_path: Option<DataPathStatus>,
     /// What was injected, one entry for each fault of the spec.
+    #[schemars(length(max = 16))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub injection: Vec<InjectionStatus>,
     /// The time from the observation that crossed the threshold to the last fault that was switched off.
@@ -41,11 +43,14 @@ pub struct StatusCondition {
     /// Whether it is so.
     pub status: ConditionStatus,
     /// Why, as one word of a fixed list.
+    #[schemars(length(max = 128))]
     pub reason: String,
     /// Why, as a sentence.
+    #[schemars(length(max = 4096))]
     #[serde(default)]
     pub message: String,
     /// When `status` last changed (RFC 3339).
+    #[schemars(length(max = 64))]
     pub last_transition_time: String,
     /// The generation of the spec that this is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,8 +90,10 @@ pub enum ConditionStatus {
 #[serde(rename_all = "camelCase")]
 pub struct DataPathStatus {
     /// `Proxy`, `Istio` or `Standalone`.
+    #[schemars(length(max = 64))]
     pub kind: String,
     /// Why it was chosen.
+    #[schemars(length(max = 4096))]
     pub reason: String,
 }
 
@@ -107,14 +114,17 @@ pub struct InjectionStatus {
 #[serde(rename_all = "camelCase")]
 pub struct ExperimentResult {
     /// Why the experiment failed or is inconclusive: `failure_type`, and for a threshold `value`, `threshold`, `comparison_operator`.
+    #[schemars(extend("maxProperties" = 32))]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub failure_report: BTreeMap<String, String>,
     /// Where the experiment stands.
     pub state: ResultState,
     /// When it ended: RFC 3339, UTC, nanoseconds.
+    #[schemars(length(max = 64))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_finished: Option<String>,
     /// When its faults were switched on: RFC 3339, UTC, nanoseconds.
+    #[schemars(length(max = 64))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_started: Option<String>,
 }
