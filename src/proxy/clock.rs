@@ -39,6 +39,6 @@ impl Moment {
 }
 
 /// A duration in whole nanoseconds, saturating after 584 years.
-pub fn nanos(duration: Duration) -> u64 {
+pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -19,8 +19,6 @@ use super::{live_plan::Refusal, run_state::RunState};
 /// A fault, compiled.
 #[derive(Debug)]
 pub(crate) struct LiveFault {
-    /// Its index in the spec.
-    pub(crate) index: usize,
     destinations: Vec<Destination>,
     origins: HashSet<ServiceName>,
     matcher: Matcher,
@@ -80,7 +78,6 @@ impl LiveFault {
             };
             let marker = format!("{kind}; experiment={}; fault={index}", experiment.name);
             Ok(Arc::new(Self {
-                index,
                 destinations: fault.destinations.clone(),
                 origins: fault.origins.iter().cloned().collect(),
                 matcher: Matcher::compile(&fault.matches)?,

@@ -113,11 +113,16 @@ impl Guard {
             && now.since(self.others.lock().unwrap_or_else(PoisonError::into_inner).counted_at) > OTHERS_MAX_AGE
     }
 
+    /// What all cores of this proxy count.
+    pub(crate) fn own_tally(&self, now: Moment) -> Tally {
+        self.shards.iter().fold(Tally::default(), |sum, shard| {
+            sum.plus(shard.lock().unwrap_or_else(PoisonError::into_inner).sum(now))
+        })
+    }
+
     /// The value now, and whether it trips. The value of a latency is looked up only when it trips or `with_value` asks for it.
     pub(crate) fn judge(&self, now: Moment, with_value: bool) -> Judgement {
-        let mut tally = self.shards.iter().fold(Tally::default(), |sum, shard| {
-            sum.plus(shard.lock().unwrap_or_else(PoisonError::into_inner).sum(now))
-        });
+        let mut tally = self.own_tally(now);
         if self.condition.shared {
             tally = tally.plus(self.others.lock().unwrap_or_else(PoisonError::into_inner).tally);
         }

@@ -67,10 +67,12 @@ pub use self::{
     limits::Limits,
     live_plan::{Origin, Refusal, plain_route},
     run_state::{Signals, Trip},
+    window::Tally,
     worker::ForwardedFor,
 };
 use self::{
     exposition::ProxyCollector,
+    guard::Others,
     listen::Listener,
     live_plan::PlanSlot,
     worker::{Phase, Shared},
@@ -282,6 +284,25 @@ impl Control {
             let guards = experiment.run.guards().iter();
             guards.map(|guard| (guard.condition().index, guard.judge(now, true).value)).collect()
         })
+    }
+
+    /// What this proxy alone counts of each condition: index and window.
+    pub fn tallies(&self) -> Vec<(u16, Tally)> {
+        let plan = self.shared.slot.pointer().load();
+        let now = Moment::now();
+        plan.experiment().map_or_else(Vec::new, |experiment| {
+            experiment.run.guards().iter().map(|guard| (guard.condition().index, guard.own_tally(now))).collect()
+        })
+    }
+
+    /// Tells what the other proxies of the Service count of the condition with this index, and when the oldest part of it
+    /// was counted. Where a condition is shared, no verdict is given and no fault injected without a fresh sum.
+    pub fn set_others(&self, condition: u16, tally: Tally, counted_at: Moment) {
+        let plan = self.shared.slot.pointer().load();
+        let Some(experiment) = plan.experiment() else { return };
+        for guard in experiment.run.guards().iter().filter(|guard| guard.condition().index == condition) {
+            guard.set_others(Others { tally, counted_at });
+        }
     }
 
     /// Origins that are named by a fault and have sent nothing through here.

@@ -15,22 +15,23 @@ const SUB_BITS: u32 = 5;
 const DOUBLINGS: u32 = 27;
 const BUCKETS: usize = ((DOUBLINGS + 1) << SUB_BITS) as usize;
 
-/// What a window counts of one request, beside the request itself.
+/// What a window counts. Windows of several proxies are added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
+pub struct Tally {
     /// Requests.
-    pub(crate) total: u64,
+    pub total: u64,
     /// Requests that ended in an error.
-    pub(crate) errors: u64,
-    /// Requests that took less than the threshold.
-    pub(crate) below: u64,
+    pub errors: u64,
+    /// Requests that took less than a latency condition's threshold.
+    pub below: u64,
     /// Requests that took exactly the threshold, to the nanosecond.
-    pub(crate) equal: u64,
+    pub equal: u64,
 }
 
 impl Tally {
     /// The sum of two.
-    pub(crate) const fn plus(self, other: Self) -> Self {
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
         Self {
             total: self.total + other.total,
             errors: self.errors + other.errors,
