@@ -15,6 +15,7 @@
 //! | [`plan`] | what a data plane is told |
 //! | [`crds`] | the CustomResourceDefinitions |
 
+#![allow(clippy::duplicated_attributes, reason = "printer columns of one CRD share words")]
 #![allow(unreachable_pub, reason = "kube's KubeSchema copies every struct into a function, where no pub is reachable")]
 
 pub mod crds;
