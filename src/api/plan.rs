@@ -61,7 +61,7 @@ pub struct Plan {
 }
 
 /// Where a Service port's requests go.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PlannedRoute {
     /// The Service port.
@@ -113,6 +113,8 @@ pub struct PlannedSource {
 pub struct PlannedExperiment {
     /// Namespace and name of the Experiment.
     pub name: ServiceName,
+    /// The Experiment object's uid: a re-created experiment of the same name is another run.
+    pub uid: String,
     /// Whether faults are injected. Off while settling, while metrics are unavailable, and after a stop.
     pub armed: bool,
     /// The faults, in the order of the spec.
