@@ -16,6 +16,7 @@
 //! | [`traffic_shift`] | what a `RoutingRule` means for the routed ports |
 //! | [`crds`] | the CustomResourceDefinitions |
 
+#![allow(clippy::duplicated_attributes, reason = "printer columns of one CRD share words")]
 #![allow(unreachable_pub, reason = "kube's KubeSchema copies every struct into a function, where no pub is reachable")]
 
 pub mod crds;
