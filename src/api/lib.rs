@@ -26,3 +26,4 @@ pub mod report;
 pub mod routing_rule;
 pub mod scenario;
 pub mod status;
+pub mod verdict;
