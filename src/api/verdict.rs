@@ -10,7 +10,7 @@
 //! | [`Arming`](Phase::Arming) | being switched on | the data path's word that they are on, a stop, an interruption |
 //! | [`Running`](Phase::Running) | on | a verdict, the second query error in a row, the end of the duration |
 //! | [`Paused`](Phase::Paused) | off | a verdict, the next good answer, the end of the duration |
-//! | [`Concluding`](Phase::Concluding) | off | the facts that only the end can tell, a trip that happened before it |
+//! | [`Concluding`](Phase::Concluding) | off | the facts that only the end can tell, a trip from before the faults went off |
 //! | [`Finished`](Phase::Finished) | off | nothing |
 
 mod finish;
@@ -145,8 +145,6 @@ pub enum Event {
         condition: usize,
         /// The value that tripped.
         value: f64,
-        /// How long ago the observation crossed the threshold.
-        age: Duration,
     },
     /// A data plane switched its faults off for a while by itself, or on again.
     DataPlanePaused(bool),
@@ -225,7 +223,7 @@ pub fn step(rules: &Rules, state: &mut State, event: &Event, now: Duration) -> D
     match state.phase {
         Phase::Preparing | Phase::Arming => prepare(rules, state, event, now),
         Phase::Running | Phase::Paused => watch(rules, state, event, now),
-        Phase::Concluding => conclude(rules, state, event, now),
+        Phase::Concluding => conclude(rules, state, event),
         Phase::Finished => Decision::default(),
     }
 }
@@ -289,13 +287,10 @@ fn watch(rules: &Rules, state: &mut State, event: &Event, now: Duration) -> Deci
     }
 }
 
-/// After the duration, faults off: the facts decide, unless a trip that happened before the end arrives late.
-fn conclude(rules: &Rules, state: &mut State, event: &Event, now: Duration) -> Decision {
+/// After the duration: the facts decide, unless a data plane had tripped before its faults went off.
+fn conclude(rules: &Rules, state: &mut State, event: &Event) -> Decision {
     let verdict = match event {
-        Event::Tripped { condition, value, age } => {
-            let in_time = now.saturating_sub(*age).saturating_sub(state.started) <= rules.duration;
-            if in_time { data_plane_tripped(rules, state, *condition, *value) } else { None }
-        }
+        Event::Tripped { condition, value } => data_plane_tripped(rules, state, *condition, *value),
         Event::Facts(facts) => Some(weigh(rules, state, facts)),
         Event::Settled
         | Event::Armed { .. }
@@ -331,7 +326,7 @@ fn judge(rules: &Rules, state: &mut State, event: &Event, now: Duration) -> Opti
             failing.errors_in_a_row += 1;
             (failing.errors_in_a_row >= GIVE_UP_AFTER_ERRORS).then(|| unavailable(state, *condition, message))
         }
-        Event::Tripped { condition, value, .. } => data_plane_tripped(rules, state, *condition, *value),
+        Event::Tripped { condition, value } => data_plane_tripped(rules, state, *condition, *value),
         Event::DataPlanePaused(paused) => {
             state.data_plane_paused = *paused;
             None

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{Event, Facts, GIVE_UP_AFTER_ERRORS, Rules, State, UnknownMetric};
+use super::{Event, Facts, GIVE_UP_AFTER_ERRORS, Rules, State, Trips, UnknownMetric};
 use crate::{
     failure_condition::OnNoData,
     quantity::go_float,
@@ -111,9 +111,13 @@ pub(super) fn weigh(rules: &Rules, state: &State, facts: &Facts) -> Finish {
         );
         return Finish::inconclusive(FailureType::NoFaultInjected, message);
     }
-    if let Some(condition) = state.conditions.iter().position(|c| !c.answered && c.errors_in_a_row > 0) {
-        let message = "every attempt to observe the condition failed: a pass would prove nothing".to_owned();
-        return Finish::inconclusive(FailureType::MetricsUnavailable, message).of_condition(state, condition);
+    let mut polled = state.conditions.iter().zip(&rules.conditions);
+    if let Some(condition) = polled.position(|(c, rule)| !c.answered && !matches!(rule.trips, Trips::DataPlane { .. }))
+    {
+        let message = "the condition was not observed even once: every attempt failed, or the run was shorter than the \
+                       polling interval; a pass would prove nothing";
+        return Finish::inconclusive(FailureType::MetricsUnavailable, message.to_owned())
+            .of_condition(state, condition);
     }
     let unknown = facts.unknown_metrics.iter().find(|u| state.without_number().contains(&u.condition));
     if let Some(UnknownMetric { condition, metric }) = unknown {

@@ -55,6 +55,10 @@ fn failed_query(condition: usize) -> Event {
     Event::QueryFailed { condition, message: "connection refused".to_owned() }
 }
 
+fn webhook_ok() -> Event {
+    Event::WebhookAnswered { condition: WEBHOOK, status: 204 }
+}
+
 fn facts(injected: u64) -> Event {
     Event::Facts(Facts { injected, ..Facts::default() })
 }
@@ -67,7 +71,14 @@ fn at(rules: &Rules, phase: Phase) -> State {
         Phase::Arming => &[(Event::Settled, 5)],
         Phase::Running => &[(Event::Settled, 5), (armed(), 5)],
         Phase::Paused => &[(Event::Settled, 5), (armed(), 5), (failed_query(QUERY), 6), (failed_query(QUERY), 7)],
-        Phase::Concluding => &[(Event::Settled, 5), (armed(), 5), (Event::Tick, 65)],
+        Phase::Concluding => &[
+            (Event::Settled, 5),
+            (armed(), 5),
+            (sample(QUERY, f64::NAN), 10),
+            (sample(STRICT, 0.0), 10),
+            (webhook_ok(), 10),
+            (Event::Tick, 65),
+        ],
         Phase::Finished => &[(Event::Stopped("x".to_owned()), 5)],
     };
     for (event, now) in story {
@@ -87,7 +98,7 @@ fn came(rules: &Rules, mut state: State, event: &Event, now: Duration) -> Came {
 
 /// Every kind of event that makes a difference, with a name.
 fn all_events() -> Vec<(&'static str, Event)> {
-    let trip = |condition| Event::Tripped { condition, value: 0.5, age: Duration::from_millis(3) };
+    let trip = |condition| Event::Tripped { condition, value: 0.5 };
     vec![
         ("settled", Event::Settled),
         ("armed", armed()),
@@ -294,7 +305,9 @@ fn a_tenth_of_a_long_run_may_be_off() {
 fn a_control_experiment_succeeds_without_an_injected_request_and_whatever_was_off() {
     let rules = Rules { has_faults: false, ..rules() };
     let mut state = at(&rules, Phase::Running);
-    step(&rules, &mut state, &Event::DataPlanePaused(true), secs(10));
+    for event in [Event::DataPlanePaused(true), sample(QUERY, 0.0), sample(STRICT, 0.0), webhook_ok()] {
+        step(&rules, &mut state, &event, secs(10));
+    }
     assert_eq!(step(&rules, &mut state, &Event::Tick, secs(65)).finish, None);
     let finish = step(&rules, &mut state, &facts(0), secs(66)).finish.unwrap();
     assert_eq!(finish.state, ResultState::Succeeded);
@@ -318,15 +331,20 @@ fn an_unknown_metric_counts_only_where_the_condition_never_had_a_number() {
         let unknown_metrics = vec![UnknownMetric { condition, metric: "istio_request_total".to_owned() }];
         Event::Facts(Facts { injected: 5, unknown_metrics, ..Facts::default() })
     };
-    let mut with_number = at(&rules, Phase::Running);
-    step(&rules, &mut with_number, &sample(QUERY, 0.0), secs(10));
+    let observed = |first: f64| {
+        let mut state = at(&rules, Phase::Running);
+        for event in [sample(QUERY, first), sample(STRICT, 0.0), webhook_ok()] {
+            step(&rules, &mut state, &event, secs(10));
+        }
+        state
+    };
+    let mut with_number = observed(0.0);
     step(&rules, &mut with_number, &Event::Tick, secs(65));
-    assert!(with_number.without_number().contains(&STRICT) && !with_number.without_number().contains(&QUERY));
+    assert_eq!(with_number.without_number(), [TRAFFIC]);
     let finish = step(&rules, &mut with_number, &unknown(QUERY), secs(66)).finish.unwrap();
     assert_eq!(finish.state, ResultState::Succeeded);
 
-    let mut without = at(&rules, Phase::Running);
-    step(&rules, &mut without, &sample(QUERY, f64::NAN), secs(10));
+    let mut without = observed(f64::NAN);
     step(&rules, &mut without, &Event::Tick, secs(65));
     let finish = step(&rules, &mut without, &unknown(QUERY), secs(66)).finish.unwrap();
     assert_eq!(finish.failure_type, Some(FailureType::MetricsUnavailable));
@@ -334,22 +352,21 @@ fn an_unknown_metric_counts_only_where_the_condition_never_had_a_number() {
 }
 
 #[test]
-fn a_short_run_whose_every_query_failed_proves_nothing() {
+fn a_run_in_which_a_condition_was_never_observed_proves_nothing() {
     let rules = rules();
-    let mut state = at(&rules, Phase::Running);
-    step(&rules, &mut state, &failed_query(QUERY), secs(64));
-    step(&rules, &mut state, &Event::Tick, secs(65));
-    let finish = step(&rules, &mut state, &facts(5), secs(66)).finish.unwrap();
-    assert_eq!(finish.failure_type, Some(FailureType::MetricsUnavailable));
-}
-
-#[test]
-fn a_trip_that_arrives_after_the_end_counts_if_it_happened_before_it() {
-    let rules = rules();
-    let trip = |age| Event::Tripped { condition: TRAFFIC, value: 0.5, age };
-    let decide = |age| step(&rules, &mut at(&rules, Phase::Concluding), &trip(age), secs(66)).finish;
-    assert_eq!(decide(secs(1)).unwrap().state, ResultState::Failed);
-    assert_eq!(decide(Duration::from_millis(999)), None);
+    for failed in [false, true] {
+        let mut state = at(&rules, Phase::Running);
+        for event in [sample(QUERY, 0.0), webhook_ok()] {
+            step(&rules, &mut state, &event, secs(10));
+        }
+        if failed {
+            step(&rules, &mut state, &failed_query(STRICT), secs(64));
+        }
+        step(&rules, &mut state, &Event::Tick, secs(65));
+        let finish = step(&rules, &mut state, &facts(5), secs(66)).finish.unwrap();
+        assert_eq!(finish.failure_type, Some(FailureType::MetricsUnavailable));
+        assert_eq!(finish.condition, Some(STRICT), "a traffic condition is judged by the data plane on every request");
+    }
 }
 
 #[test]
