@@ -2,21 +2,14 @@
 
 use std::{
     fs,
+    io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     time::Duration,
 };
 
-use super::patience::within;
+use socket2::{Domain, Protocol, Socket, Type};
 
-/// One line of the kernel's table of IPv4 connections.
-#[derive(Clone, Copy, Debug)]
-struct Socket {
-    local: SocketAddr,
-    remote: SocketAddr,
-    state: u8,
-    unacknowledged: u64,
-    unread: u64,
-}
+use super::patience::within;
 
 const ESTABLISHED: u8 = 1;
 const TIME_WAIT: u8 = 6;
@@ -26,41 +19,98 @@ const LISTEN: u8 = 10;
 ///
 /// This is what makes segments arrive one by one: the next one is not sent before the last was read.
 pub fn wait_until_read(local: SocketAddr, remote: SocketAddr) {
-    within(Duration::from_secs(5), "the peer reads what was sent", || {
-        let sockets = table();
-        let ours = sockets.iter().find(|socket| socket.local == local && socket.remote == remote);
-        let theirs = sockets.iter().find(|socket| socket.local == remote && socket.remote == local);
-        match (ours, theirs) {
-            (Some(ours), Some(theirs)) if theirs.state == ESTABLISHED => {
-                (ours.unacknowledged == 0 && theirs.unread == 0).then_some(())
-            }
-            _ => Some(()),
-        }
+    thread_local!(static KERNEL: Kernel = Kernel::open());
+    KERNEL.with(|kernel| {
+        within(Duration::from_secs(5), "the peer reads what was sent", || {
+            let (Some(ours), Some(theirs)) = (kernel.ask(local, remote), kernel.ask(remote, local)) else {
+                return Some(());
+            };
+            (theirs.state != ESTABLISHED || ours.unacknowledged == 0 && theirs.unread == 0).then_some(())
+        });
     });
+}
+
+/// What the kernel knows of one end of a connection.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    state: u8,
+    unread: u32,
+    unacknowledged: u32,
+}
+
+/// A netlink socket of the family `sock_diag` (see its manual page), which finds one connection among thousands at once.
+#[derive(Debug)]
+struct Kernel(Socket);
+
+impl Kernel {
+    const NETLINK: i32 = 16;
+    const SOCK_DIAG: i32 = 4;
+    const SOCK_DIAG_BY_FAMILY: u16 = 20;
+    const REQUEST: u16 = 1;
+    const ANY_STATE: u32 = u32::MAX;
+    const ANY_COOKIE: [u8; 8] = [0xff; 8];
+    /// Where the answer's fields are: behind a header of 16 bytes, `struct inet_diag_msg`.
+    const STATE_AT: usize = 16 + 1;
+    const UNREAD_AT: usize = 16 + 4 + 48 + 4;
+
+    fn open() -> Self {
+        let (domain, protocol) = (Domain::from(Self::NETLINK), Protocol::from(Self::SOCK_DIAG));
+        let socket =
+            Socket::new(domain, Type::from(3), Some(protocol)).expect("a socket to ask the kernel about others");
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        Self(socket)
+    }
+
+    /// The end of the connection that is bound to `local`, if there is one.
+    fn ask(&self, local: SocketAddr, remote: SocketAddr) -> Option<End> {
+        let (SocketAddr::V4(local), SocketAddr::V4(remote)) = (local, remote) else { return None };
+        let mut question = vec![2, 6, 0, 0];
+        question.extend(Self::ANY_STATE.to_ne_bytes());
+        question.extend(local.port().to_be_bytes());
+        question.extend(remote.port().to_be_bytes());
+        for address in [local, remote] {
+            question.extend(address.ip().octets());
+            question.extend([0; 12]);
+        }
+        question.extend([0; 4]);
+        question.extend(Self::ANY_COOKIE);
+        let mut message = (16 + question.len() as u32).to_ne_bytes().to_vec();
+        message.extend(Self::SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+        message.extend(Self::REQUEST.to_ne_bytes());
+        message.extend([0; 8]);
+        message.extend(question);
+        (&self.0).write_all(&message).unwrap();
+        let mut answer = [0; 1024];
+        let length = (&self.0).read(&mut answer).unwrap();
+        let answer = &answer[..length];
+        let number = |at: usize| answer[at..at + 4].try_into().map(u32::from_ne_bytes).unwrap();
+        let is_answer = answer[4..6] == Self::SOCK_DIAG_BY_FAMILY.to_ne_bytes();
+        let state = answer[Self::STATE_AT];
+        // Without such a connection the kernel answers with an error, or with the listener at that address.
+        (is_answer && state != LISTEN).then(|| End {
+            state,
+            unread: number(Self::UNREAD_AT),
+            unacknowledged: number(Self::UNREAD_AT + 4),
+        })
+    }
 }
 
 /// How many connections the process that listens at `listen` has there, not counting those whose close is complete.
 pub fn connections_of(listen: SocketAddr) -> usize {
-    table().iter().filter(|socket| socket.local == listen && !matches!(socket.state, TIME_WAIT | LISTEN)).count()
+    fs::read_to_string("/proc/net/tcp")
+        .unwrap()
+        .lines()
+        .filter_map(local_end)
+        .filter(|(local, state)| *local == listen && !matches!(*state, TIME_WAIT | LISTEN))
+        .count()
 }
 
-fn table() -> Vec<Socket> {
-    fs::read_to_string("/proc/net/tcp").unwrap().lines().skip(1).filter_map(socket).collect()
-}
-
-fn socket(line: &str) -> Option<Socket> {
+/// The local address and the state in a line of the kernel's table.
+fn local_end(line: &str) -> Option<(SocketAddr, u8)> {
     let mut fields = line.split_ascii_whitespace().skip(1);
     let local = address(fields.next()?)?;
-    let remote = address(fields.next()?)?;
-    let state = u8::from_str_radix(fields.next()?, 16).ok()?;
-    let (unacknowledged, unread) = fields.next()?.split_once(':')?;
-    Some(Socket {
-        local,
-        remote,
-        state,
-        unacknowledged: u64::from_str_radix(unacknowledged, 16).ok()?,
-        unread: u64::from_str_radix(unread, 16).ok()?,
-    })
+    let state = u8::from_str_radix(fields.nth(1)?, 16).ok()?;
+    Some((local, state))
 }
 
 /// `0100007F:1F90` is 127.0.0.1:8080: the address is printed as the machine holds it in memory.

@@ -1,6 +1,10 @@
 //! The harness itself, tested against a plain TCP forwarder: a judge that cannot fail would prove nothing.
 
-use std::net::SocketAddr;
+use std::{
+    io::Write,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 
 use crate::harness::{
     Client, Ending, Step, Upstream, answer,
@@ -91,9 +95,17 @@ fn a_request_that_gets_through_is_not_judged_refused() {
 
 #[test]
 fn two_framings_that_are_forwarded_are_found() {
+    let upstream = Upstream::raw(|mut stream, recorder| {
+        while recorder.read(stream) {
+            stream.write_all(&answer("/a")).unwrap();
+        }
+    });
+    let forwarder = Forwarder::to(upstream.address());
     let both =
         b"POST /a HTTP/1.1\r\nHost: ratings\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nX";
-    assert!(judged(Expect::One, both).is_err());
+    let mut case = Case::new("a case", Expect::One, both);
+    case.closes = true;
+    assert!(try_judge(&forwarder, &upstream, &case).is_err());
 }
 
 #[test]
@@ -150,13 +162,24 @@ fn a_corpus_file_is_read_with_its_escapes_and_segments() {
 
 #[test]
 fn segments_are_read_one_by_one() {
-    let upstream = Upstream::raw(|stream, recorder| while recorder.read(stream) {});
-    let mut client = Client::connect(upstream.address());
-    client.send_segments([&b"a"[..], b"bc", b"d"]);
-    upstream.wait_until("all segments", |log| log[0].bytes == b"abcd");
-    assert_eq!(sockets::connections_of(upstream.address()), 1);
-    client.finish_sending();
-    upstream.wait_until("the end", |log| log[0].ended);
+    let lengths = Arc::new(Mutex::new(Vec::new()));
+    let noted = lengths.clone();
+    let upstream = Upstream::raw(move |stream, recorder| {
+        let mut from = 0;
+        while recorder.read(stream) {
+            let length = recorder.bytes(from).len();
+            noted.lock().unwrap().push(length);
+            from += length;
+        }
+    });
+    for _ in 0..20 {
+        let mut client = Client::connect(upstream.address());
+        client.send_segments([&b"a"[..], b"bc", b"d", b"efg"]);
+        client.finish_sending();
+        client.expect_end();
+        assert_eq!(std::mem::take(&mut *lengths.lock().unwrap()), [1, 2, 1, 3]);
+    }
+    assert_eq!(sockets::connections_of(upstream.address()), 0);
 }
 
 #[test]
