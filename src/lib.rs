@@ -1,1 +1,18 @@
-//! x
+//! Glooshot: chaos experiments on HTTP services.
+//!
+//! | module | job |
+//! |---|---|
+//! | [`api`] | the domain: resources, validation, the verdict, the plan; pure |
+//! | [`proxy`] | the data plane: an HTTP proxy that injects the faults of a plan |
+//! | [`demo`] | the tutorial's application, and the tutorial on one machine |
+//! | [`cli`] | one file per command |
+//! | [`metrics_server`], [`signals`], [`telemetry`] | `/metrics`, wishes to stop, logs |
+
+pub mod cli;
+pub mod demo;
+pub mod metrics_server;
+pub mod proxy;
+pub mod signals;
+pub mod telemetry;
+
+pub use glooshot_api as api;

@@ -1,2 +1,7 @@
-//! x
-fn main(){}
+//! The one binary: everything is a subcommand of [`glooshot::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    glooshot::cli::main()
+}

@@ -1,0 +1,60 @@
+//! The command line: one file per command; this one has the list, the telemetry and the exit codes.
+
+mod bookinfo;
+mod options;
+mod proxy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::telemetry;
+
+/// Exit code of a usage error or an invalid file.
+pub(crate) const USAGE: u8 = 2;
+
+/// Chaos experiments on HTTP services, with a fault-injecting proxy that stops in milliseconds.
+#[derive(Debug, Parser)]
+#[command(name = "glooshot", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "\
+Try it:  glooshot demo
+Logs:    RUST_LOG=debug glooshot ...   (RUST_LOG=glooshot::access=debug shows each request)")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Forward Service ports without faults, until told to stop
+    Proxy(proxy::Args),
+    /// Serve one of the tutorial's four services
+    Bookinfo(bookinfo::Args),
+}
+
+/// Reads the arguments, runs the command, and gives the exit code of the process.
+pub fn main() -> ExitCode {
+    telemetry::start();
+    // Once for the process: reqwest and rustls take the provider from here.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::debug!("a crypto provider had been installed before");
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { USAGE } else { 0 };
+            return match error.print() {
+                Ok(()) => ExitCode::from(code),
+                Err(_) => ExitCode::FAILURE,
+            };
+        }
+    };
+    let done = match cli.command {
+        Command::Proxy(args) => proxy::run(args),
+        Command::Bookinfo(args) => bookinfo::run(args),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(USAGE)
+    })
+}

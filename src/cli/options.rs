@@ -1,0 +1,226 @@
+//! What `proxy` and `run` have in common: routes, callers, metrics, limits; parsed once into what the proxy is started with.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+    time::Duration,
+};
+
+use clap::ValueEnum;
+use glooshot_api::{
+    names::{KnownPort, ServiceName, ServicePort},
+    plan::{Endpoint, PlannedRoute, PlannedSource},
+    quantity::GoDuration,
+};
+
+use crate::proxy::{ForwardedFor, Limits, Origin, ProxyConfig, StaticRoute};
+
+/// Routes and callers of a proxy on this machine.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ProxyOptions {
+    /// A Service port: NS/SVC:PORT=LISTEN->UPSTREAM[@SUBSET][,UPSTREAM[@SUBSET]...]
+    ///
+    /// Requests that arrive at LISTEN go to the UPSTREAMs. NS, SVC and PORT are what an Experiment calls it:
+    /// "bookinfo/ratings:9080=127.0.0.1:19080->127.0.0.1:9080" is the upstream bookinfo-ratings-9080. Subsets
+    /// ("->127.0.1.13:9080@v3,127.0.1.14:9080@v4") are what routing rules and metrics call versions.
+    #[arg(long = "route", value_name = "ROUTE", required = true, verbatim_doc_comment)]
+    pub(crate) routes: Vec<RouteOption>,
+
+    /// A caller: IP=[NS/]APP[:VERSION], for originServices and for the source_app of metrics
+    #[arg(long = "source", value_name = "SOURCE")]
+    sources: Vec<SourceOption>,
+
+    /// Serve /metrics (Prometheus) and /healthz at this address
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen_metrics: Option<SocketAddr>,
+
+    /// Threads of the proxy [default: the cores this process may use, at most 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: Option<u16>,
+
+    /// What happens to the X-Forwarded-For that a client sends
+    #[arg(long, value_name = "MODE", default_value = "append")]
+    forwarded_for: ForwardedForOption,
+
+    /// Time to connect to an upstream
+    #[arg(long, value_name = "DURATION", default_value = "1s")]
+    connect_timeout: GoDuration,
+
+    /// Time to the head of an upstream's answer
+    #[arg(long, value_name = "DURATION", default_value = "15s")]
+    response_timeout: GoDuration,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ForwardedForOption {
+    /// The client's address is added behind it
+    Append,
+    /// It is replaced
+    Overwrite,
+}
+
+/// One `--route`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RouteOption {
+    port: ServicePort,
+    listen: SocketAddr,
+    endpoints: Vec<Endpoint>,
+}
+
+/// One `--source`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct SourceOption {
+    address: IpAddr,
+    namespace: Option<String>,
+    app: String,
+    version: Option<String>,
+}
+
+const ROUTE_FORM: &str = "write NS/SVC:PORT=LISTEN->UPSTREAM[@SUBSET][,UPSTREAM...], \
+                          as in bookinfo/ratings:9080=127.0.0.1:19080->127.0.0.1:9080";
+const SOURCE_FORM: &str = "write IP=[NS/]APP[:VERSION], as in 127.0.1.10=productpage:v1";
+
+impl FromStr for RouteOption {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, rest) = text.split_once('=').ok_or_else(|| format!("no '=' in {text:?}; {ROUTE_FORM}"))?;
+        let (listen, upstreams) = rest.split_once("->").ok_or_else(|| format!("no '->' in {text:?}; {ROUTE_FORM}"))?;
+        let endpoints = upstreams.split(',').map(endpoint).collect::<Result<Vec<_>, _>>()?;
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = endpoints.iter().find(|e| !seen.insert((e.address, e.subset.clone()))) {
+            return Err(format!("upstream {} is named twice in {text:?}", twice.address));
+        }
+        Ok(Self { port: service_port(name)?, listen: address("LISTEN", listen)?, endpoints })
+    }
+}
+
+fn service_port(text: &str) -> Result<ServicePort, String> {
+    let form = || format!("{text:?} is not NS/SVC:PORT; {ROUTE_FORM}");
+    let (service, port) = text.trim().rsplit_once(':').ok_or_else(form)?;
+    let (namespace, name) = service.split_once('/').ok_or_else(form)?;
+    let port = port.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(form)?;
+    for part in [namespace, name] {
+        if !is_dns_label(part) {
+            return Err(format!(
+                "{part:?} is not a Kubernetes name (lower-case letters, digits and '-'); {ROUTE_FORM}"
+            ));
+        }
+    }
+    let service = ServiceName { namespace: namespace.to_owned(), name: name.to_owned() };
+    Ok(ServicePort { service, port })
+}
+
+/// A DNS-1123 label, which Service and namespace names are.
+fn is_dns_label(text: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    !text.is_empty() && text.len() <= 63 && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
+}
+
+fn endpoint(text: &str) -> Result<Endpoint, String> {
+    let (upstream, subset) = match text.split_once('@') {
+        Some((upstream, subset)) if !is_dns_label(subset) => {
+            return Err(format!(
+                "{subset:?} is not a subset name (lower-case letters, digits and '-') in {upstream:?}"
+            ));
+        }
+        Some((upstream, subset)) => (upstream, Some(subset.to_owned())),
+        None => (text, None),
+    };
+    let address = address("UPSTREAM", upstream)?;
+    if address.port() == 0 {
+        return Err(format!("UPSTREAM {upstream:?} has port 0; {ROUTE_FORM}"));
+    }
+    Ok(Endpoint { address, subset })
+}
+
+fn address(what: &str, text: &str) -> Result<SocketAddr, String> {
+    text.trim().parse().map_err(|_| format!("{what} {text:?} is not IP:PORT; {ROUTE_FORM}"))
+}
+
+impl FromStr for SourceOption {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (address, name) = text.split_once('=').ok_or_else(|| format!("no '=' in {text:?}; {SOURCE_FORM}"))?;
+        let address = address.trim().parse().map_err(|_| format!("{address:?} is not an IP address; {SOURCE_FORM}"))?;
+        let (service, version) = match name.split_once(':') {
+            Some((service, version)) => (service, Some(version.to_owned())),
+            None => (name, None),
+        };
+        let (namespace, app) = match service.split_once('/') {
+            Some((namespace, app)) => (Some(namespace.to_owned()), app.to_owned()),
+            None => (None, service.to_owned()),
+        };
+        let parts = [Some(app.as_str()), namespace.as_deref(), version.as_deref()];
+        if let Some(bad) = parts.into_iter().flatten().find(|part| !is_dns_label(part)) {
+            return Err(format!("{bad:?} is not a Kubernetes name in {text:?}; {SOURCE_FORM}"));
+        }
+        Ok(Self { address, namespace, app, version })
+    }
+}
+
+impl ProxyOptions {
+    /// What the proxy is started with.
+    ///
+    /// # Errors
+    /// When a Service port or an address is routed twice.
+    pub(crate) fn config(&self) -> Result<ProxyConfig, String> {
+        let mut ports = BTreeSet::new();
+        let mut addresses = BTreeSet::new();
+        for route in &self.routes {
+            if !ports.insert(route.port.clone()) {
+                return Err(format!(
+                    "--route names {} twice; give all its upstreams in one, separated by commas",
+                    route.port
+                ));
+            }
+            if route.listen.port() != 0 && !addresses.insert(route.listen) {
+                return Err(format!("two routes listen on {}; each needs an address of its own", route.listen));
+            }
+        }
+        let limits = Limits {
+            connect: self.connect_timeout.get(),
+            response_head: self.response_timeout.get(),
+            ..Limits::default()
+        };
+        let routes = self.routes.iter().map(|route| {
+            let planned =
+                PlannedRoute { port: route.port.clone(), endpoints: route.endpoints.clone(), weights: Vec::new() };
+            StaticRoute { listen: route.listen, origin: Origin { port: route.port.clone(), route: planned } }
+        });
+        Ok(ProxyConfig {
+            routes: routes.collect(),
+            workers: self.workers.map(usize::from),
+            limits,
+            forwarded_for: match self.forwarded_for {
+                ForwardedForOption::Append => ForwardedFor::Append,
+                ForwardedForOption::Overwrite => ForwardedFor::Overwrite,
+            },
+        })
+    }
+
+    /// The routed ports and their subsets, against which the names in files are resolved.
+    pub(crate) fn known_ports(&self) -> Vec<KnownPort> {
+        let known = |route: &RouteOption| {
+            let subsets: BTreeSet<String> = route.endpoints.iter().filter_map(|e| e.subset.clone()).collect();
+            KnownPort { port: route.port.clone(), subsets: subsets.into_iter().collect() }
+        };
+        self.routes.iter().map(known).collect()
+    }
+
+    /// The callers, in the namespace of the first route where none is given.
+    pub(crate) fn planned_sources(&self) -> Vec<PlannedSource> {
+        let default = self.routes.first().map_or("default", |route| route.port.service.namespace.as_str());
+        let planned = |source: &SourceOption| {
+            let namespace = source.namespace.clone().unwrap_or_else(|| default.to_owned());
+            let service = ServiceName { namespace, name: source.app.clone() };
+            PlannedSource { address: source.address, service, version: source.version.clone() }
+        };
+        self.sources.iter().map(planned).collect()
+    }
+}
+
+/// The pause in which a stopping proxy on this machine still accepts connections: callers here reconnect at once.
+pub(crate) const DRAIN_QUIET: Duration = Duration::from_millis(200);

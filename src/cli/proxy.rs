@@ -1,0 +1,55 @@
+//! `glooshot proxy`: forwards Service ports without faults, until it is told to stop.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, anyhow};
+use glooshot_api::plan::{Plan, TIME_TO_LIVE};
+
+use super::options::{DRAIN_QUIET, ProxyOptions};
+use crate::{
+    metrics_server,
+    proxy::Proxy,
+    signals::{Interrupt, runtime},
+};
+
+/// Forward Service ports without faults, until SIGINT or SIGTERM; then drain and exit 0.
+///
+///   glooshot proxy --route bookinfo/ratings:9080=127.0.0.1:19080->127.0.0.1:9080 --listen-metrics 127.0.0.1:9901
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Args {
+    #[command(flatten)]
+    proxy: ProxyOptions,
+}
+
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    runtime()?.block_on(serve(args.proxy))
+}
+
+async fn serve(options: ProxyOptions) -> anyhow::Result<ExitCode> {
+    let interrupt = Interrupt::new()?;
+    let proxy = start(&options).await?;
+    eprintln!("ready");
+    interrupt.wait().await;
+    eprintln!("draining");
+    proxy.drain(DRAIN_QUIET).await.context("the proxy did not stop in order")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Starts a proxy and its metrics, saying on standard error where they listen.
+pub(super) async fn start(options: &ProxyOptions) -> anyhow::Result<Proxy> {
+    let proxy = Proxy::start(options.config().map_err(|error| anyhow!(error))?)?;
+    for (port, address) in proxy.listening() {
+        eprintln!("listening {port} on {address}");
+    }
+    if let Some(address) = options.listen_metrics {
+        let address = metrics_server::start(address, |registry| proxy.register(registry)).await?;
+        eprintln!("metrics on {address}");
+    }
+    let sources = options.planned_sources();
+    if !sources.is_empty() {
+        // Names of callers outlive the plan's time to live: only faults and endpoints end with it.
+        proxy.control().accept(Plan { generation: 1, sources, ..Plan::default() }, TIME_TO_LIVE)?;
+    }
+    Ok(proxy)
+}

@@ -1,0 +1,3 @@
+//! The tutorial on one machine: its application, and the tutorial itself.
+
+pub mod bookinfo;

@@ -1,0 +1,123 @@
+//! When something last happened on a client's connection, so that one sweep per core can close those that are too slow.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::Duration,
+};
+
+use super::{clock::Moment, limits::Limits};
+
+/// Marks of one connection, at the resolution of the core's coarse clock. Atomic only because its IO must be `Send`.
+#[derive(Debug)]
+pub(crate) struct Activity {
+    /// A request is under way.
+    busy: AtomicBool,
+    /// When the connection became idle.
+    idle_since: AtomicU64,
+    /// When the first byte of a head came; 0 while there is none.
+    head_since: AtomicU64,
+    /// When a byte last moved.
+    moved: AtomicU64,
+}
+
+/// Why a connection is closed by the sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TooSlow {
+    /// Nothing came for too long between requests.
+    Idle,
+    /// A head has begun and is not complete.
+    Head,
+    /// A request is under way and nothing moves.
+    Stalled,
+}
+
+impl Activity {
+    /// A connection that was just accepted.
+    pub(crate) fn new(now: Moment) -> Self {
+        Self {
+            busy: AtomicBool::new(false),
+            idle_since: AtomicU64::new(now.as_nanos()),
+            head_since: AtomicU64::new(0),
+            moved: AtomicU64::new(now.as_nanos()),
+        }
+    }
+
+    /// Bytes came from the client.
+    pub(crate) fn received(&self, now: u64) {
+        self.moved.store(now, Ordering::Relaxed);
+        if !self.busy.load(Ordering::Relaxed) && self.head_since.load(Ordering::Relaxed) == 0 {
+            self.head_since.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// Bytes went to the client.
+    pub(crate) fn sent(&self, now: u64) {
+        self.moved.store(now, Ordering::Relaxed);
+    }
+
+    /// A head is complete.
+    pub(crate) fn request_begins(&self) {
+        self.busy.store(true, Ordering::Relaxed);
+        self.head_since.store(0, Ordering::Relaxed);
+    }
+
+    /// A response is complete.
+    pub(crate) fn request_ends(&self, now: Moment) {
+        self.idle_since.store(now.as_nanos(), Ordering::Relaxed);
+        self.busy.store(false, Ordering::Relaxed);
+    }
+
+    /// How long no request has been under way and none has begun to arrive; `None` otherwise.
+    pub(crate) fn idle_for(&self, now: Moment) -> Option<Duration> {
+        let idle = !self.busy.load(Ordering::Relaxed) && self.head_since.load(Ordering::Relaxed) == 0;
+        idle.then(|| now.since(Moment::from_nanos(self.idle_since.load(Ordering::Relaxed))))
+    }
+
+    /// Whether the connection has exceeded a limit.
+    pub(crate) fn too_slow(&self, limits: &Limits, now: Moment) -> Option<TooSlow> {
+        let since = |mark: &AtomicU64| now.since(Moment::from_nanos(mark.load(Ordering::Relaxed)));
+        if self.busy.load(Ordering::Relaxed) {
+            return (since(&self.moved) > limits.stalled).then_some(TooSlow::Stalled);
+        }
+        if self.head_since.load(Ordering::Relaxed) != 0 {
+            return (since(&self.head_since) > limits.request_head).then_some(TooSlow::Head);
+        }
+        (since(&self.idle_since) > limits.idle_client).then_some(TooSlow::Idle)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Moment {
+        Moment::from_nanos(seconds * 1_000_000_000)
+    }
+
+    #[test]
+    fn an_idle_connection_is_closed_after_its_limit() {
+        let activity = Activity::new(at(100));
+        assert_eq!(activity.too_slow(&Limits::default(), at(160)), None);
+        assert_eq!(activity.too_slow(&Limits::default(), at(161)), Some(TooSlow::Idle));
+    }
+
+    #[test]
+    fn a_head_that_dribbles_is_bounded_from_its_first_byte() {
+        let activity = Activity::new(at(100));
+        for second in 101..111 {
+            activity.received(at(second).as_nanos());
+            assert_eq!(activity.too_slow(&Limits::default(), at(second)), None);
+        }
+        assert_eq!(activity.too_slow(&Limits::default(), at(112)), Some(TooSlow::Head));
+    }
+
+    #[test]
+    fn a_request_under_way_may_take_long_as_long_as_bytes_move() {
+        let activity = Activity::new(at(100));
+        activity.received(at(100).as_nanos());
+        activity.request_begins();
+        activity.sent(at(1_000).as_nanos());
+        assert_eq!(activity.too_slow(&Limits::default(), at(1_200)), None);
+        assert_eq!(activity.too_slow(&Limits::default(), at(1_301)), Some(TooSlow::Stalled));
+    }
+}

@@ -1,0 +1,165 @@
+//! Step 1, admit: the strict gate behind hyper's lenient parser. What passes is unambiguous for every upstream.
+//!
+//! hyper has already refused bad framing (differing or malformed `Content-Length`, `Transfer-Encoding` in HTTP/1.0 or
+//! without a final `chunked`), and of a request with both it keeps `Transfer-Encoding` alone and closes afterwards
+//! (RFC 9112 §6.3). The gate refuses what hyper lets through.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
+    header::{EXPECT, HOST, MAX_FORWARDS, TRANSFER_ENCODING, VIA},
+    uri::{Authority, PathAndQuery},
+};
+
+use super::error::{Reject, Stop};
+
+/// What the gate knows of its listener.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    /// Our own name in `Via`: `<service>.<namespace>.glooshot`.
+    pub(crate) pseudonym: String,
+    /// The Host of an HTTP/1.0 request that has none.
+    pub(crate) default_host: HeaderValue,
+    /// Bytes of a target at the most.
+    pub(crate) target_bytes: usize,
+}
+
+/// Checks a request, and brings its target and Host into the one form that is forwarded.
+pub(crate) fn admit<B>(gate: &Gate, request: &mut Request<B>) -> Result<(), Stop> {
+    check(gate, request).map_err(Stop::Client)?;
+    max_forwards(request)
+}
+
+fn check<B>(gate: &Gate, request: &mut Request<B>) -> Result<(), Reject> {
+    method(request.method())?;
+    transfer_coding(request.headers())?;
+    target_and_host(gate, request)?;
+    expectation(request.headers())?;
+    via(gate, request.headers())?;
+    drop_look_alikes(request.headers_mut());
+    Ok(())
+}
+
+/// RFC 9110 §9.3.6 and §9.3.8: a service proxy is no tunnel endpoint, and TRACE would echo what intermediaries added.
+fn method(method: &Method) -> Result<(), Reject> {
+    if *method == Method::CONNECT || *method == Method::TRACE { Err(Reject::Method) } else { Ok(()) }
+}
+
+/// RFC 9112 §6.1: `chunked` alone, once. Other codings are legal HTTP, but two parsers rarely agree about them.
+fn transfer_coding(headers: &HeaderMap) -> Result<(), Reject> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(Reject::TransferCoding),
+    }
+}
+
+/// RFC 9112 §3.2: origin-form, absolute-form, or `*` with OPTIONS; exactly one Host that is a host and port.
+fn target_and_host<B>(gate: &Gate, request: &mut Request<B>) -> Result<(), Reject> {
+    let uri = request.uri();
+    let path = uri.path_and_query().map_or("", PathAndQuery::as_str);
+    if path.len() > gate.target_bytes {
+        return Err(Reject::TargetTooLong);
+    }
+    if path == "*" && *request.method() != Method::OPTIONS {
+        return Err(Reject::Target);
+    }
+    let host = host(request.headers(), request.version())?;
+    match (uri.scheme_str(), uri.authority()) {
+        (None, None) if path.starts_with('/') || path == "*" => {
+            if host.is_none() {
+                request.headers_mut().insert(HOST, gate.default_host.clone());
+            }
+            Ok(())
+        }
+        // §3.2.2: the target's authority wins over Host, which is rewritten; the origin sees origin-form.
+        (Some("http" | "https"), Some(authority)) => {
+            if has_userinfo(authority) {
+                return Err(Reject::Target);
+            }
+            let value = HeaderValue::from_str(authority.as_str()).map_err(|_| Reject::Target)?;
+            let origin_form = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+            *request.uri_mut() = Uri::from(origin_form);
+            request.headers_mut().insert(HOST, value);
+            Ok(())
+        }
+        _ => Err(Reject::Target),
+    }
+}
+
+/// The one Host of a request; HTTP/1.0 may have none.
+fn host(headers: &HeaderMap, version: Version) -> Result<Option<&HeaderValue>, Reject> {
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) if version == Version::HTTP_10 => Ok(None),
+        (Some(only), None) if is_host(only.as_bytes()) => Ok(Some(only)),
+        _ => Err(Reject::Host),
+    }
+}
+
+/// Whether a value is a host with an optional port and nothing else.
+fn is_host(value: &[u8]) -> bool {
+    let plain =
+        |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b':' | b'[' | b']' | b'%' | b'~');
+    !value.is_empty() && value.iter().all(plain) && Authority::try_from(value).is_ok_and(|a| !a.host().is_empty())
+}
+
+fn has_userinfo(authority: &Authority) -> bool {
+    authority.as_str().contains('@')
+}
+
+/// RFC 9110 §10.1.1: only `100-continue` is defined.
+fn expectation(headers: &HeaderMap) -> Result<(), Reject> {
+    let known = headers.get_all(EXPECT).iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    if known { Ok(()) } else { Err(Reject::Expectation) }
+}
+
+/// RFC 9110 §7.6.3: a request that has been here already would go round for ever.
+fn via(gate: &Gate, headers: &HeaderMap) -> Result<(), Reject> {
+    let ours = gate.pseudonym.as_bytes();
+    let has_been_here = headers.get_all(VIA).iter().any(|value| {
+        value.as_bytes().split(|b| matches!(b, b',' | b' ' | b'\t')).any(|word| word.eq_ignore_ascii_case(ours))
+    });
+    if has_been_here { Err(Reject::Loop) } else { Ok(()) }
+}
+
+/// Drops names with underscores that many servers fold into a name that we write or that frames the message
+/// (`X_Forwarded_For` becomes `HTTP_X_FORWARDED_FOR` in every CGI-like gateway). Other names with underscores pass.
+fn drop_look_alikes(headers: &mut HeaderMap) {
+    let look_alike = |name: &&HeaderName| {
+        let name = name.as_str();
+        name.contains('_') && {
+            let folded = name.replace('_', "-");
+            matches!(
+                folded.as_str(),
+                "x-forwarded-for"
+                    | "forwarded"
+                    | "content-length"
+                    | "transfer-encoding"
+                    | "host"
+                    | "via"
+                    | "connection"
+            ) || folded.starts_with("x-glooshot-")
+        }
+    };
+    let dropped: Vec<HeaderName> = headers.keys().filter(look_alike).cloned().collect();
+    for name in dropped {
+        headers.remove(name);
+    }
+}
+
+/// RFC 9110 §7.6.2: counts down for OPTIONS, and answers for itself at zero.
+fn max_forwards<B>(request: &mut Request<B>) -> Result<(), Stop> {
+    if *request.method() != Method::OPTIONS {
+        return Ok(());
+    }
+    let left = request.headers().get(MAX_FORWARDS).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u32>().ok());
+    match left {
+        None => Ok(()),
+        Some(0) => Err(Stop::Own),
+        Some(left) => {
+            request.headers_mut().insert(MAX_FORWARDS, HeaderValue::from(left - 1));
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Bodies: what goes to the upstream, and what goes to the client with the account of its exchange.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::{Bytes, Incoming};
+use pin_project::pin_project;
+
+use super::{error::Flag, exchange::Exchange, pool::Lease};
+
+/// The body of a request on its way to the upstream.
+#[derive(Debug)]
+#[pin_project(project = RequestBodyProjection)]
+pub(crate) enum RequestBody {
+    /// Nothing; such a request can be sent again.
+    Empty,
+    /// What the client sends, as it comes: hyper reads on only when the upstream takes it.
+    Client(#[pin] Incoming),
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.project() {
+            RequestBodyProjection::Empty => Poll::Ready(None),
+            RequestBodyProjection::Client(body) => body.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Client(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Client(body) => body.size_hint(),
+        }
+    }
+}
+
+/// The body of a response on its way to the client.
+#[derive(Debug)]
+#[pin_project(project = ResponseBodyProjection)]
+pub(crate) enum ResponseBody {
+    /// An answer of our own.
+    Own(Option<Bytes>),
+    /// What the upstream sends, as it comes, and what is done at its end.
+    Upstream(#[pin] Incoming, Box<Tail>),
+}
+
+/// What is done at the end of an upstream's response.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    /// Completed at the end.
+    exchange: Exchange,
+    /// Goes back to the pool at the end, and only then.
+    lease: Option<Lease>,
+}
+
+impl ResponseBody {
+    /// The body of a forwarded response. A response without a body is at its end already.
+    pub(crate) fn upstream(body: Incoming, exchange: Exchange, lease: Lease) -> Self {
+        let mut tail = Box::new(Tail { exchange, lease: Some(lease) });
+        if body.is_end_stream() {
+            tail.end();
+        }
+        Self::Upstream(body, tail)
+    }
+}
+
+impl Tail {
+    fn end(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.give_back();
+        }
+        self.exchange.complete();
+    }
+
+    fn broke_off(&mut self) {
+        self.lease = None;
+        self.exchange.broke_off(Flag::UpstreamReset);
+        self.exchange.complete();
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.project() {
+            ResponseBodyProjection::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            ResponseBodyProjection::Upstream(mut body, tail) => {
+                let polled = body.as_mut().poll_frame(cx);
+                match &polled {
+                    Poll::Ready(None) => tail.end(),
+                    // An error here makes hyper break the client's connection: a short body is never made a valid one.
+                    Poll::Ready(Some(Err(_))) => tail.broke_off(),
+                    Poll::Ready(Some(Ok(_))) if body.is_end_stream() => tail.end(),
+                    Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
+                }
+                polled
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(bytes) => bytes.is_none(),
+            Self::Upstream(body, _) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Upstream(body, _) => body.size_hint(),
+        }
+    }
+}

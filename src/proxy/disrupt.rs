@@ -1,0 +1,56 @@
+//! Step 3, disrupt: the fault that hit the request is done to it, before any upstream is contacted.
+
+use std::{sync::Arc, time::Duration};
+
+use glooshot_api::plan::Disruption;
+
+use super::{clock::Moment, error::Stop, exchange::Exchange, select::Selection};
+
+/// Delays the request, or ends it; does nothing to a request that no fault hit.
+pub(crate) async fn disrupt(exchange: &mut Exchange, selection: &Selection) -> Result<(), Stop> {
+    let Some(fault) = &selection.fault else { return Ok(()) };
+    let Some(run) = exchange.run() else { return Ok(()) };
+    match fault.disruption {
+        Disruption::AbortHttp(_) | Disruption::AbortGrpc(_) => {
+            if !run.take_from_budget() {
+                return Ok(());
+            }
+            fault.counters.aborted();
+            run.injected_at(Moment::now());
+            Err(Stop::Injected(Arc::clone(fault)))
+        }
+        Disruption::Delay { duration, jitter } => {
+            let Some(active) = run.begin_delay() else {
+                fault.counters.overflowed();
+                return Ok(());
+            };
+            if !run.take_from_budget() {
+                return Ok(());
+            }
+            fault.counters.delayed();
+            run.injected_at(Moment::now());
+            let released = run.released();
+            let started = Moment::now();
+            let time = jittered(duration, jitter, exchange.worker.random());
+            tokio::select! {
+                () = tokio::time::sleep(time) => {}
+                // A stop lets every delayed request go on at once.
+                () = released.cancelled() => {}
+            }
+            drop(active);
+            exchange.delayed(fault, Moment::now().since(started));
+            Ok(())
+        }
+    }
+}
+
+/// The delay moved by up to `jitter` either way, uniformly over `random`.
+pub(crate) fn jittered(duration: Duration, jitter: Duration, random: u64) -> Duration {
+    if jitter.is_zero() {
+        return duration;
+    }
+    let span = jitter.as_nanos() * 2 + 1;
+    let offset = (u128::from(random) * span) >> 64;
+    let nanoseconds = (duration.as_nanos() + offset).saturating_sub(jitter.as_nanos());
+    Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,192 @@
+//! Why a request was not simply forwarded, whose fault that is, and the one place that says what the client then sees.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use super::fault::LiveFault;
+
+/// Why a request ends before an upstream has answered it.
+#[derive(Clone, Debug)]
+pub(crate) enum Stop {
+    /// The client sent something that must not be forwarded.
+    Client(Reject),
+    /// An experiment answers in the place of the service.
+    Injected(Arc<LiveFault>),
+    /// The upstream did not answer.
+    Upstream(UpstreamFailure),
+    /// The proxy answers for itself (`OPTIONS` with `Max-Forwards: 0`).
+    Own,
+}
+
+/// What is wrong with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Reject {
+    /// The bytes are not an HTTP/1 request; hyper has already answered.
+    Syntax,
+    /// CONNECT or TRACE (RFC 9110 §9.3.6, §9.3.8): a service proxy offers neither.
+    Method,
+    /// A target that is neither a path nor an absolute `http` URI (RFC 9112 §3.2).
+    Target,
+    /// A target longer than the limit.
+    TargetTooLong,
+    /// No Host, several, or one that is not a host and port (RFC 9112 §3.2).
+    Host,
+    /// A transfer coding other than `chunked` alone (RFC 9112 §6.1).
+    TransferCoding,
+    /// Our own name in Via (RFC 9110 §7.6.3): the request goes round in a circle.
+    Loop,
+    /// An expectation other than `100-continue` (RFC 9110 §10.1.1).
+    Expectation,
+    /// The body broke off or was malformed after the head had been accepted.
+    Body,
+    /// The head did not arrive within the limit.
+    HeadTimeout,
+}
+
+/// How an upstream failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum UpstreamFailure {
+    /// There is no endpoint.
+    NoEndpoint,
+    /// No endpoint accepted a connection.
+    Connect,
+    /// The connection broke before the answer's head was complete.
+    Reset,
+    /// The answer is not HTTP.
+    Garbage,
+    /// The answer's head did not arrive within the limit.
+    Timeout,
+    /// It switched protocols although nobody had asked.
+    Switched,
+}
+
+/// What the client sees of a [`Stop`], and how it is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    /// The status of the answer.
+    pub(crate) status: StatusCode,
+    /// The `x-glooshot-error` header: whose fault, and the reason; also the metric's label.
+    pub(crate) header: &'static str,
+    /// The reason alone, as a metric label.
+    pub(crate) reason: &'static str,
+    /// Istio's response flag.
+    pub(crate) flag: Flag,
+    /// Whether the connection is closed behind the answer.
+    pub(crate) close: bool,
+}
+
+impl Reject {
+    /// Every reason, for the metrics.
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Syntax,
+        Self::Method,
+        Self::Target,
+        Self::TargetTooLong,
+        Self::Host,
+        Self::TransferCoding,
+        Self::Loop,
+        Self::Expectation,
+        Self::Body,
+        Self::HeadTimeout,
+    ];
+
+    /// The status of the answer, the header and the label.
+    pub(crate) const fn verdict(self) -> Verdict {
+        let (status, header, reason) = match self {
+            Self::Syntax => (StatusCode::BAD_REQUEST, "client; syntax", "syntax"),
+            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "client; method", "method"),
+            Self::Target => (StatusCode::BAD_REQUEST, "client; target", "target"),
+            Self::TargetTooLong => (StatusCode::URI_TOO_LONG, "client; target-too-long", "target-too-long"),
+            Self::Host => (StatusCode::BAD_REQUEST, "client; host", "host"),
+            Self::TransferCoding => (StatusCode::BAD_REQUEST, "client; transfer-coding", "transfer-coding"),
+            Self::Loop => (StatusCode::LOOP_DETECTED, "client; loop", "loop"),
+            Self::Expectation => (StatusCode::EXPECTATION_FAILED, "client; expectation", "expectation"),
+            Self::Body => (StatusCode::BAD_REQUEST, "client; body", "body"),
+            Self::HeadTimeout => (StatusCode::REQUEST_TIMEOUT, "client; head-timeout", "head-timeout"),
+        };
+        Verdict { status, header, reason, flag: Flag::Rejected, close: true }
+    }
+}
+
+impl UpstreamFailure {
+    /// The status of the answer, the header and the label.
+    pub(crate) const fn verdict(self) -> Verdict {
+        let (status, header, reason, flag) = match self {
+            Self::NoEndpoint => {
+                (StatusCode::SERVICE_UNAVAILABLE, "upstream; no-endpoint", "no-endpoint", Flag::NoEndpoint)
+            }
+            Self::Connect => (StatusCode::SERVICE_UNAVAILABLE, "upstream; connect", "connect", Flag::ConnectFailed),
+            Self::Reset => (StatusCode::BAD_GATEWAY, "upstream; reset", "reset", Flag::UpstreamReset),
+            Self::Garbage => (StatusCode::BAD_GATEWAY, "upstream; garbage", "garbage", Flag::UpstreamProtocol),
+            Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "upstream; timeout", "timeout", Flag::UpstreamTimeout),
+            Self::Switched => (StatusCode::BAD_GATEWAY, "upstream; switched", "switched", Flag::UpstreamProtocol),
+        };
+        Verdict { status, header, reason, flag, close: false }
+    }
+}
+
+/// Istio's `response_flags`: who is to blame for how an exchange ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum Flag {
+    /// Nothing happened.
+    #[default]
+    None,
+    /// An injected abort.
+    FaultAbort,
+    /// The request was refused.
+    Rejected,
+    /// The client went away.
+    ClientGone,
+    /// There was no endpoint.
+    NoEndpoint,
+    /// No connection could be made.
+    ConnectFailed,
+    /// The upstream broke the connection.
+    UpstreamReset,
+    /// The upstream took too long.
+    UpstreamTimeout,
+    /// The upstream did not speak HTTP.
+    UpstreamProtocol,
+}
+
+impl Flag {
+    /// The flag as Envoy writes it; `delayed` adds the one of an injected delay.
+    pub(crate) const fn as_str(self, delayed: bool) -> &'static str {
+        match (self, delayed) {
+            (Self::None, false) => "-",
+            (Self::None, true) => "DI",
+            (Self::FaultAbort, _) => "FI",
+            (Self::Rejected, _) => "DPE",
+            (Self::ClientGone, false) => "DC",
+            (Self::ClientGone, true) => "DC,DI",
+            (Self::NoEndpoint, false) => "UH",
+            (Self::NoEndpoint, true) => "UH,DI",
+            (Self::ConnectFailed, false) => "UF",
+            (Self::ConnectFailed, true) => "UF,DI",
+            (Self::UpstreamReset, false) => "UC",
+            (Self::UpstreamReset, true) => "UC,DI",
+            (Self::UpstreamTimeout, false) => "UT",
+            (Self::UpstreamTimeout, true) => "UT,DI",
+            (Self::UpstreamProtocol, false) => "UPE",
+            (Self::UpstreamProtocol, true) => "UPE,DI",
+        }
+    }
+
+    /// Whether the request came as far as the upstream.
+    pub(crate) const fn reached_upstream(self) -> bool {
+        matches!(self, Self::None | Self::UpstreamReset | Self::UpstreamTimeout | Self::UpstreamProtocol)
+    }
+
+    /// Whether the upstream is to blame.
+    pub(crate) const fn is_upstream_failure(self) -> bool {
+        matches!(
+            self,
+            Self::NoEndpoint
+                | Self::ConnectFailed
+                | Self::UpstreamReset
+                | Self::UpstreamTimeout
+                | Self::UpstreamProtocol
+        )
+    }
+}

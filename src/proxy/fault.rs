@@ -1,0 +1,205 @@
+//! One fault of the plan in force: compiled matchers, its share of the dice, its counters.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use glooshot_api::{
+    names::{Destination, ServiceName, ServicePort},
+    plan::{Disruption, HeaderRule, HeaderValueRule, MatchRule, PlannedExperiment, TextMatch},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use super::{live_plan::Refusal, run_state::RunState};
+
+/// A fault, compiled.
+#[derive(Debug)]
+pub(crate) struct LiveFault {
+    destinations: Vec<Destination>,
+    origins: HashSet<ServiceName>,
+    matcher: Matcher,
+    /// The percentage as a share of 2^64.
+    pub(crate) share: u128,
+    /// What is done.
+    pub(crate) disruption: Disruption,
+    /// The marker on every response that it touches.
+    pub(crate) marker: HeaderValue,
+    /// What it has done in this run.
+    pub(crate) counters: Arc<FaultCounters>,
+}
+
+/// What one fault has done, across all cores and plans of one run.
+#[derive(Debug, Default)]
+pub(crate) struct FaultCounters {
+    requests: AtomicU64,
+    aborted: AtomicU64,
+    delayed: AtomicU64,
+    overflow: AtomicU64,
+}
+
+impl FaultCounters {
+    /// Counts a request that the fault applies to.
+    pub(crate) fn matched(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts an abort.
+    pub(crate) fn aborted(&self) {
+        self.aborted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a delay.
+    pub(crate) fn delayed(&self) {
+        self.delayed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a request that was hit, but passed because of a cap.
+    pub(crate) fn overflowed(&self) {
+        self.overflow.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests that applied, were aborted, were delayed, and passed because of a cap.
+    pub(crate) fn read(&self) -> [u64; 4] {
+        [&self.requests, &self.aborted, &self.delayed, &self.overflow].map(|counter| counter.load(Ordering::Relaxed))
+    }
+}
+
+impl LiveFault {
+    /// Compiles all faults of an experiment; they count into the state of its run.
+    pub(crate) fn compile_all(experiment: &PlannedExperiment, run: &RunState) -> Result<Vec<Arc<Self>>, Refusal> {
+        let faults = experiment.faults.iter().enumerate().map(|(index, fault)| {
+            let kind = match fault.disruption {
+                Disruption::AbortHttp(_) | Disruption::AbortGrpc(_) => "abort",
+                Disruption::Delay { .. } => "delay",
+            };
+            let marker = format!("{kind}; experiment={}; fault={index}", experiment.name);
+            Ok(Arc::new(Self {
+                destinations: fault.destinations.clone(),
+                origins: fault.origins.iter().cloned().collect(),
+                matcher: Matcher::compile(&fault.matches)?,
+                share: fault.percentage.of_two_to_the_64(),
+                disruption: fault.disruption,
+                marker: HeaderValue::from_str(&marker).map_err(|error| Refusal::Pattern(error.to_string()))?,
+                counters: run.counters(index),
+            }))
+        });
+        faults.collect()
+    }
+
+    /// Whether requests to this port can be hit.
+    pub(crate) fn hits(&self, port: &ServicePort) -> bool {
+        self.destinations.iter().any(|d| d.service == port.service && d.port.is_none_or(|p| p == port.port))
+    }
+
+    /// Whether this very request applies: destination subset, caller, path, method, headers.
+    pub(crate) fn applies(&self, request: &Facts<'_>) -> bool {
+        self.destinations.iter().any(|destination| {
+            destination.service == request.port.service
+                && destination.port.is_none_or(|port| port == request.port.port)
+                && destination.subset.as_deref().is_none_or(|subset| request.subset == Some(subset))
+        }) && (self.origins.is_empty() || request.source.is_some_and(|source| self.origins.contains(source)))
+            && self.matcher.matches(request.method, request.path, request.headers)
+    }
+}
+
+/// What a fault is matched against.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts<'a> {
+    /// The port that it was sent to.
+    pub(crate) port: &'a ServicePort,
+    /// The subset that it will go to.
+    pub(crate) subset: Option<&'a str>,
+    /// Who sent it, if that is known.
+    pub(crate) source: Option<&'a ServiceName>,
+    /// Its method.
+    pub(crate) method: &'a Method,
+    /// Its path as it was sent, without the query.
+    pub(crate) path: &'a str,
+    /// Its headers as they were sent.
+    pub(crate) headers: &'a HeaderMap,
+}
+
+/// A compiled [`MatchRule`].
+#[derive(Debug)]
+struct Matcher {
+    path: Option<Text>,
+    methods: Vec<Method>,
+    headers: Vec<(HeaderName, HeaderText)>,
+}
+
+#[derive(Debug)]
+enum HeaderText {
+    Text(Text),
+    Present,
+    Absent,
+}
+
+#[derive(Debug)]
+enum Text {
+    Exact(String),
+    Prefix(String),
+    Regex(regex::bytes::Regex),
+}
+
+/// Memory of one compiled expression at the most.
+const REGEX_BYTES: usize = 1 << 20;
+
+impl Text {
+    fn compile(rule: &TextMatch) -> Result<Self, Refusal> {
+        Ok(match rule {
+            TextMatch::Exact(text) => Self::Exact(text.clone()),
+            TextMatch::Prefix(text) => Self::Prefix(text.clone()),
+            TextMatch::Regex(text) => {
+                // Anchored: a rule that names one path must not hit every path that contains it.
+                let whole = format!("^(?:{text})$");
+                let compiled = regex::bytes::RegexBuilder::new(&whole).size_limit(REGEX_BYTES).build();
+                Self::Regex(compiled.map_err(|error| Refusal::Pattern(error.to_string()))?)
+            }
+        })
+    }
+
+    fn matches(&self, bytes: &[u8]) -> bool {
+        match self {
+            Self::Exact(text) => bytes == text.as_bytes(),
+            Self::Prefix(text) => bytes.starts_with(text.as_bytes()),
+            Self::Regex(regex) => regex.is_match(bytes),
+        }
+    }
+}
+
+impl Matcher {
+    fn compile(rule: &MatchRule) -> Result<Self, Refusal> {
+        let methods = rule.methods.iter().map(|method| {
+            Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::Pattern(format!("{method:?} is not a method")))
+        });
+        let headers = rule.headers.iter().map(|HeaderRule { name, value }| {
+            let name = HeaderName::from_bytes(name.as_bytes())
+                .map_err(|_| Refusal::Pattern(format!("{name:?} is not a header name")))?;
+            let value = match value {
+                HeaderValueRule::Text(text) => HeaderText::Text(Text::compile(text)?),
+                HeaderValueRule::Present => HeaderText::Present,
+                HeaderValueRule::Absent => HeaderText::Absent,
+            };
+            Ok((name, value))
+        });
+        Ok(Self {
+            path: rule.path.as_ref().map(Text::compile).transpose()?,
+            methods: methods.collect::<Result<_, _>>()?,
+            headers: headers.collect::<Result<_, Refusal>>()?,
+        })
+    }
+
+    fn matches(&self, method: &Method, path: &str, headers: &HeaderMap) -> bool {
+        self.path.as_ref().is_none_or(|text| text.matches(path.as_bytes()))
+            && (self.methods.is_empty() || self.methods.contains(method))
+            && self.headers.iter().all(|(name, rule)| match rule {
+                HeaderText::Present => headers.contains_key(name),
+                HeaderText::Absent => !headers.contains_key(name),
+                HeaderText::Text(text) => headers.get_all(name).iter().any(|value| text.matches(value.as_bytes())),
+            })
+    }
+}

@@ -1,0 +1,46 @@
+//! The life of a request: admit, select, disrupt, forward, respond.
+
+use std::{convert::Infallible, rc::Rc};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use super::{
+    admit::admit,
+    body::ResponseBody,
+    clock::Moment,
+    connection::Caller,
+    disrupt::disrupt,
+    error::{Stop, UpstreamFailure},
+    exchange::Exchange,
+    forward::{Forwarded, forward},
+    respond::respond,
+    select::select,
+    worker::Worker,
+};
+
+/// Handles one request from its head to the head of its response; the exchange is counted when the response's body ends.
+pub(crate) async fn handle(
+    worker: Rc<Worker>,
+    caller: Rc<Caller>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    let mut exchange = Exchange::begin(&worker, &caller, Moment::now());
+    let outcome = serve(&worker, &caller, &mut exchange, request).await;
+    Ok(respond(&caller, exchange, outcome))
+}
+
+/// The steps that can end a request early, each in a file of its name.
+async fn serve(
+    worker: &Worker,
+    caller: &Caller,
+    exchange: &mut Exchange,
+    mut request: Request<Incoming>,
+) -> Result<Forwarded, Stop> {
+    admit(&caller.gate, &mut request)?;
+    let plan = Rc::clone(&exchange.plan);
+    let view = plan.route(caller.listener).ok_or(Stop::Upstream(UpstreamFailure::NoEndpoint))?;
+    let selection = select(worker, &plan, view, caller, &request, exchange.started());
+    disrupt(exchange, &selection).await?;
+    forward(worker, caller, exchange, &selection, request).await
+}

@@ -1,0 +1,66 @@
+//! Header fields that belong to one connection only (RFC 9110 §7.6.1), removed in both directions.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{
+        CONNECTION, CONTENT_LENGTH, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+    },
+};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// What the injected-fault marker is called.
+pub(crate) const FAULT_HEADER: HeaderName = HeaderName::from_static("x-glooshot-fault");
+/// What the header is called that names who is to blame for an answer of the proxy itself.
+pub(crate) const ERROR_HEADER: HeaderName = HeaderName::from_static("x-glooshot-error");
+
+/// Removes everything that belongs to one connection: the fixed list, and what `Connection` names.
+///
+/// A nominated `Host` or `Content-Length` stays: they frame and address the message, and dropping them on a client's word
+/// would let it rewrite the request (as in CVE-2022-31813 of another proxy).
+pub(crate) fn strip(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        strip_nominated(headers);
+        headers.remove(CONNECTION);
+    }
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHORIZATION, PROXY_AUTHENTICATE]
+    {
+        headers.remove(name);
+    }
+    // Our own markers are only ever ours.
+    headers.remove(FAULT_HEADER);
+    headers.remove(ERROR_HEADER);
+}
+
+/// Removes the fields that `Connection` names.
+fn strip_nominated(headers: &mut HeaderMap) {
+    let nominated: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(tokens)
+        .filter_map(|token| HeaderName::from_bytes(token).ok())
+        .filter(|name| *name != HOST && *name != CONTENT_LENGTH && *name != VIA)
+        .collect();
+    for name in nominated {
+        headers.remove(name);
+    }
+}
+
+/// The comma-separated tokens of a field value, trimmed, without empty ones.
+pub(crate) fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    value.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
+}
+
+/// The protocol that a message asks to change to: one token, also named in `Connection`.
+pub(crate) fn upgrade_token(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut values = headers.get_all(UPGRADE).iter();
+    let value = values.next()?;
+    if values.next().is_some() || tokens(value).count() != 1 {
+        return None;
+    }
+    let named = headers.get_all(CONNECTION).iter().flat_map(tokens).any(|t| t.eq_ignore_ascii_case(b"upgrade"));
+    // h2c by Upgrade is never forwarded (RFC 9113 §3.1 withdrew it): behind the switch we could not see requests any more.
+    let is_h2c = value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"h2c");
+    (named && !is_h2c).then(|| value.clone())
+}

@@ -1,0 +1,162 @@
+//! Listeners: one socket for each Service port and core, so that the kernel spreads connections over the cores.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener as StdListener},
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use glooshot_api::names::ServicePort;
+use http::HeaderValue;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+};
+
+use super::{
+    activity::Activity,
+    admit::Gate,
+    clock::Moment,
+    connection::{self, Caller},
+    worker::{Phase, Worker},
+};
+
+/// Connections that the kernel holds for one socket while we are busy.
+const BACKLOG: i32 = 4096;
+/// The first wait after an error of accept (no file descriptors left, say); doubled up to [`MAX_BACK_OFF`].
+const BACK_OFF: Duration = Duration::from_millis(5);
+const MAX_BACK_OFF: Duration = Duration::from_secs(1);
+
+/// One core's socket of a Service port.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(crate) index: usize,
+    pub(crate) port: ServicePort,
+    pub(crate) socket: StdListener,
+}
+
+/// Opens one socket for each core at the same address; port 0 is chosen by the first.
+pub(crate) fn bind(address: SocketAddr, cores: usize) -> io::Result<Vec<StdListener>> {
+    let mut sockets = Vec::with_capacity(cores);
+    let mut address = address;
+    for _ in 0..cores {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        let socket = StdListener::from(socket);
+        address = socket.local_addr()?;
+        sockets.push(socket);
+    }
+    Ok(sockets)
+}
+
+/// Accepts connections until the proxy closes, then what is still in the queue: closing one of several sockets of an
+/// address resets the connections in its queue.
+pub(crate) async fn accept(worker: Rc<Worker>, listener: Listener, mut phase: watch::Receiver<Phase>) {
+    let Listener { index, port, socket } = listener;
+    let socket = match TcpListener::from_std(socket) {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::error!(%error, service = %port, "cannot listen");
+            return;
+        }
+    };
+    let limits = &worker.shared.limits;
+    let permits = Arc::new(Semaphore::new(limits.connections));
+    let via = via(&port);
+    let gate = Rc::new(gate(&port, limits.target_bytes));
+    let mut back_off = BACK_OFF;
+    loop {
+        // The permit comes before the connection: at the limit the kernel's queue holds new ones back.
+        let permit = tokio::select! {
+            permit = Arc::clone(&permits).acquire_owned() => permit,
+            () = closing(&mut phase) => break,
+        };
+        let Ok(permit) = permit else { break };
+        let accepted = tokio::select! {
+            biased;
+            accepted = socket.accept() => accepted,
+            () = closing(&mut phase) => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                back_off = BACK_OFF;
+                let caller = caller(index, &port, peer, &gate, &via);
+                open(&worker, caller, stream, permit);
+            }
+            Err(error) => {
+                worker.metrics.published().accept_errors.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(%error, service = %port, "cannot accept");
+                tokio::time::sleep(back_off).await;
+                back_off = (back_off * 2).min(MAX_BACK_OFF);
+            }
+        }
+    }
+    while let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
+        // One turn of the reactor shows whether the queue holds another one.
+        let next = tokio::time::timeout(Duration::from_millis(1), socket.accept()).await;
+        let Ok(Ok((stream, peer))) = next else { break };
+        open(&worker, caller(index, &port, peer, &gate, &via), stream, permit);
+    }
+}
+
+/// Returns when the proxy closes.
+async fn closing(phase: &mut watch::Receiver<Phase>) {
+    // An error means that the proxy's handle is gone, which closes, too.
+    let _ = phase.wait_for(|phase| *phase == Phase::Closing).await;
+}
+
+/// Serves a connection in a task of its own.
+fn open(worker: &Rc<Worker>, caller: Rc<Caller>, stream: TcpStream, permit: tokio::sync::OwnedSemaphorePermit) {
+    worker.metrics.published().connections.fetch_add(1, Ordering::Relaxed);
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::trace!(%error, "the client has already gone");
+    }
+    let activity = Arc::clone(&caller.connection);
+    let own = Rc::clone(worker);
+    let task = tokio::task::spawn_local(async move {
+        connection::serve(own, caller, stream).await;
+        drop(permit);
+    });
+    worker.opened(activity, task.abort_handle());
+}
+
+/// What requests of a new connection have in common.
+fn caller(listener: usize, port: &ServicePort, peer: SocketAddr, gate: &Rc<Gate>, via: &HeaderValue) -> Rc<Caller> {
+    // An IPv4 client of a dual-stack socket is known by its IPv4 address everywhere else.
+    let address = peer.ip().to_canonical();
+    let text = |text: String| HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+    let element = if address.is_ipv6() { format!("for=\"[{address}]\"") } else { format!("for={address}") };
+    Rc::new(Caller {
+        listener,
+        port: port.clone(),
+        address,
+        connection: Arc::new(Activity::new(Moment::now())),
+        gate: Rc::clone(gate),
+        via: via.clone(),
+        forwarded_for: text(address.to_string()),
+        forwarded: text(element),
+    })
+}
+
+/// Our name in `Via`: one for each Service port, since a request may well pass the proxies of several Services.
+fn pseudonym(port: &ServicePort) -> String {
+    format!("{}.{}.glooshot", port.service.name, port.service.namespace)
+}
+
+fn via(port: &ServicePort) -> HeaderValue {
+    let text = format!("1.1 {}", pseudonym(port));
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("1.1 glooshot"))
+}
+
+fn gate(port: &ServicePort, target_bytes: usize) -> Gate {
+    let host = format!("{}.{}:{}", port.service.name, port.service.namespace, port.port);
+    let default_host = HeaderValue::try_from(host).unwrap_or_else(|_| HeaderValue::from_static("localhost"));
+    Gate { pseudonym: pseudonym(port), default_host, target_bytes }
+}

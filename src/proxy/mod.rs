@@ -1,0 +1,324 @@
+//! The data plane: an HTTP/1 proxy that injects the faults of a plan into a share of the requests.
+//!
+//! # The life of a request, in the order in which it meets the files
+//!
+//! 1. [`listen`]: one listener for each Service port and core; a permit, then the connection.
+//! 2. [`sniff`], [`connection`]: the first bytes tell the protocol. TLS, HTTP/2 and anything unknown go through [`tunnel`].
+//! 3. [`handle`]: one screen, the five steps of a request:
+//!    [`admit`] (the strict gate) -> [`select`] (subset, and which fault hits) -> [`disrupt`] (abort or delay) ->
+//!    [`forward`] (with [`balance`] and [`pool`]) -> [`respond`] (and [`body`], which ends the exchange).
+//! 4. [`exchange`]: however it ended, the request is counted once ([`metrics`]) and shown to the conditions ([`guard`]).
+//!
+//! Beside the request: [`live_plan`] is the plan in force and [`run_state`] what outlives its changes; [`worker`] is one
+//! core; [`limits`] bounds everything; [`error`] says whose fault something is.
+//!
+//! Inside this module everything is one thread per core with `Rc`. Towards the outside there are only the atomic plan
+//! pointer, a watch channel and counters.
+
+mod activity;
+mod admit;
+mod balance;
+mod body;
+mod client_io;
+mod clock;
+mod connection;
+mod disrupt;
+mod error;
+mod exchange;
+mod exposition;
+mod fault;
+mod forward;
+mod guard;
+mod handle;
+mod hop_by_hop;
+mod identity;
+mod limits;
+mod listen;
+mod live_plan;
+mod metrics;
+mod pool;
+mod respond;
+mod route;
+mod run_state;
+mod select;
+mod sniff;
+mod tunnel;
+mod window;
+mod worker;
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicUsize},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use glooshot_api::{
+    names::{ServiceName, ServicePort},
+    plan::{FencingToken, Plan, PlannedRoute},
+    status::InjectionStatus,
+};
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+
+pub use self::{
+    clock::Moment,
+    limits::Limits,
+    live_plan::{Origin, Refusal, plain_route},
+    run_state::{Signals, Trip},
+    window::Tally,
+    worker::ForwardedFor,
+};
+use self::{
+    exposition::ProxyCollector,
+    guard::Others,
+    listen::Listener,
+    live_plan::PlanSlot,
+    worker::{Phase, Shared},
+};
+
+/// Cores that a proxy uses by default at the most: it shares a node with what it serves.
+pub const DEFAULT_MAX_WORKERS: usize = 4;
+
+/// What a proxy is started with.
+#[derive(Clone, Debug)]
+pub struct ProxyConfig {
+    /// The Service ports, where each listens, and where its requests go without a plan.
+    pub routes: Vec<StaticRoute>,
+    /// Cores to use; by default as many as the process may use, at most [`DEFAULT_MAX_WORKERS`].
+    pub workers: Option<usize>,
+    /// Bounds on everything.
+    pub limits: Limits,
+    /// What is done with an `X-Forwarded-For` that a client sends.
+    pub forwarded_for: ForwardedFor,
+}
+
+/// One Service port.
+#[derive(Clone, Debug)]
+pub struct StaticRoute {
+    /// Where it listens; port 0 is any free port.
+    pub listen: SocketAddr,
+    /// The Service port, and where its requests go without a plan.
+    pub origin: Origin,
+}
+
+/// Why a proxy could not be started: always the environment's fault.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} for {port}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The Service port that it is for.
+        port: ServicePort,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A thread cannot be started.
+    #[error("cannot start a worker: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// A running proxy. Dropped, it closes without a drain.
+pub struct Proxy {
+    shared: Arc<Shared>,
+    phase: watch::Sender<Phase>,
+    workers: Vec<JoinHandle<io::Result<()>>>,
+    listening: Vec<(ServicePort, SocketAddr)>,
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").field("listening", &self.listening).finish_non_exhaustive()
+    }
+}
+
+impl Proxy {
+    /// Opens the listeners and starts one thread for each core. No fault is injected until a plan says so.
+    ///
+    /// # Errors
+    /// When an address is taken or a thread cannot be started; nothing is left behind then.
+    pub fn start(config: ProxyConfig) -> Result<Self, StartError> {
+        let cores = config.workers.unwrap_or_else(default_workers).max(1);
+        let mut listening = Vec::new();
+        let mut listeners: Vec<Vec<Listener>> = (0..cores).map(|_| Vec::new()).collect();
+        for (index, route) in config.routes.iter().enumerate() {
+            let port = route.origin.port.clone();
+            let sockets = listen::bind(route.listen, cores).map_err(|source| StartError::Listen {
+                address: route.listen,
+                port: port.clone(),
+                source,
+            })?;
+            let bound = sockets.first().map(std::net::TcpListener::local_addr).transpose()?;
+            listening.push((port.clone(), bound.unwrap_or(route.listen)));
+            for (own, socket) in listeners.iter_mut().zip(sockets) {
+                own.push(Listener { index, port: port.clone(), socket });
+            }
+        }
+        let shared = Arc::new(Shared {
+            slot: PlanSlot::new(config.routes.into_iter().map(|route| route.origin).collect(), cores),
+            limits: config.limits,
+            forwarded_for: config.forwarded_for,
+            published: (0..cores).map(|_| Arc::default()).collect(),
+            series_made: Arc::new(AtomicUsize::new(0)),
+        });
+        let (phase, watched) = watch::channel(Phase::Running);
+        let mut workers = Vec::with_capacity(cores);
+        for (core, listeners) in listeners.into_iter().enumerate() {
+            let (shared, phase) = (Arc::clone(&shared), watched.clone());
+            let thread = std::thread::Builder::new().name(format!("proxy-{core}"));
+            workers.push(thread.spawn(move || worker::run(core, shared, listeners, phase))?);
+        }
+        Ok(Self { shared, phase, workers, listening })
+    }
+
+    /// The Service ports and the addresses that they listen on.
+    pub fn listening(&self) -> &[(ServicePort, SocketAddr)] {
+        &self.listening
+    }
+
+    /// A handle to steer the proxy and to look at it from anywhere.
+    pub fn control(&self) -> Control {
+        Control { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Adds the proxy's metrics to a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        let ports = self.listening.iter().map(|(port, _)| port.clone()).collect();
+        registry.register_collector(Box::new(ProxyCollector::new(Arc::clone(&self.shared), ports)));
+    }
+
+    /// Stops in order: faults off; for `quiet` more connections are accepted while clients are asked to close; then the
+    /// listeners close, requests under way are finished (bounded by [`Limits::drain`]), and the threads end.
+    ///
+    /// # Errors
+    /// When a thread had failed.
+    pub async fn drain(mut self, quiet: Duration) -> io::Result<()> {
+        self.shared.slot.disarm();
+        self.phase.send_replace(Phase::Draining);
+        tokio::time::sleep(quiet).await;
+        self.phase.send_replace(Phase::Closing);
+        let workers = std::mem::take(&mut self.workers);
+        tokio::task::spawn_blocking(move || join(workers)).await.map_err(io::Error::other)?
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.slot.disarm();
+        self.phase.send_replace(Phase::Closing);
+    }
+}
+
+/// Waits for all threads; the first failure is returned.
+fn join(workers: Vec<JoinHandle<io::Result<()>>>) -> io::Result<()> {
+    let ended =
+        workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked"))));
+    ended.fold(Ok(()), |all, one| all.and(one))
+}
+
+/// As many cores as the process may use (its cgroup's quota counts), at most [`DEFAULT_MAX_WORKERS`].
+fn default_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(DEFAULT_MAX_WORKERS)
+}
+
+/// Steers a proxy, and looks at it. Cheap to clone; never blocks.
+#[derive(Clone, Debug)]
+pub struct Control {
+    shared: Arc<Shared>,
+}
+
+impl Control {
+    /// Takes a plan in the place of the one in force, for `time_to_live`.
+    ///
+    /// # Errors
+    /// When it is malformed, older than the one in force, or of a leader that has been replaced; nothing changes then.
+    pub fn accept(&self, plan: Plan, time_to_live: Duration) -> Result<(), Refusal> {
+        self.shared.slot.accept(plan, time_to_live)
+    }
+
+    /// Says that the plan in force still holds.
+    ///
+    /// # Errors
+    /// When another plan is in force, or it had expired.
+    pub fn renew(&self, fencing: FencingToken, generation: u64, time_to_live: Duration) -> Result<(), Refusal> {
+        self.shared.slot.renew(fencing, generation, time_to_live)
+    }
+
+    /// Switches the faults off at once.
+    pub fn disarm(&self) {
+        self.shared.slot.disarm();
+    }
+
+    /// Changes where a Service port's requests go without a plan.
+    ///
+    /// # Errors
+    /// When the plan in force cannot be compiled again; nothing changes then.
+    pub fn set_origin(&self, route: PlannedRoute) -> Result<(), Refusal> {
+        self.shared.slot.set_origin(route)
+    }
+
+    /// What happens to the run by itself: trips and pauses.
+    pub fn signals(&self) -> watch::Receiver<Signals> {
+        self.shared.slot.signals()
+    }
+
+    /// What each fault of the run has done, in the order of the spec.
+    pub fn injection(&self) -> Vec<InjectionStatus> {
+        let plan = self.shared.slot.pointer().load();
+        let Some(experiment) = plan.experiment() else { return Vec::new() };
+        let read = |counters: &Arc<fault::FaultCounters>| {
+            let [requests, aborted, delayed, _] = counters.read();
+            InjectionStatus { requests, aborted, delayed }
+        };
+        experiment.run.all_counters().iter().map(read).collect()
+    }
+
+    /// The index and the value of each condition that is evaluated here; NaN while its window holds too few requests.
+    pub fn readings(&self) -> Vec<(u16, f64)> {
+        let plan = self.shared.slot.pointer().load();
+        let now = Moment::now();
+        plan.experiment().map_or_else(Vec::new, |experiment| {
+            let guards = experiment.run.guards().iter();
+            guards.map(|guard| (guard.condition().index, guard.judge(now, true).value)).collect()
+        })
+    }
+
+    /// What this proxy alone counts of each condition: index and window.
+    pub fn tallies(&self) -> Vec<(u16, Tally)> {
+        let plan = self.shared.slot.pointer().load();
+        let now = Moment::now();
+        plan.experiment().map_or_else(Vec::new, |experiment| {
+            experiment.run.guards().iter().map(|guard| (guard.condition().index, guard.own_tally(now))).collect()
+        })
+    }
+
+    /// Tells what the other proxies of the Service count of the condition with this index, and when the oldest part of it
+    /// was counted. Where a condition is shared, no verdict is given and no fault injected without a fresh sum.
+    pub fn set_others(&self, condition: u16, tally: Tally, counted_at: Moment) {
+        let plan = self.shared.slot.pointer().load();
+        let Some(experiment) = plan.experiment() else { return };
+        for guard in experiment.run.guards().iter().filter(|guard| guard.condition().index == condition) {
+            guard.set_others(Others { tally, counted_at });
+        }
+    }
+
+    /// Origins that are named by a fault and have sent nothing through here.
+    pub fn unseen_callers(&self) -> Vec<ServiceName> {
+        let plan = self.shared.slot.pointer().load();
+        plan.experiment().map_or_else(Vec::new, |experiment| experiment.run.unseen())
+    }
+
+    /// When the last injected response of the run started.
+    pub fn last_injected(&self) -> Option<Moment> {
+        self.shared.slot.pointer().load().experiment().and_then(|experiment| experiment.run.last_injected())
+    }
+
+    /// Whether faults are injected now.
+    pub fn is_injecting(&self) -> bool {
+        let plan = self.shared.slot.pointer().load();
+        plan.experiment().is_some_and(|experiment| self.shared.slot.injects(experiment, Moment::now()))
+    }
+}

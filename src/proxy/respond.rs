@@ -1,0 +1,136 @@
+//! Step 5, respond: an upstream's answer made ours, or an answer of our own.
+
+use std::rc::Rc;
+
+use glooshot_api::plan::Disruption;
+use http::{
+    HeaderMap, HeaderValue, Response, StatusCode,
+    header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, UPGRADE, VIA},
+};
+use hyper::body::Bytes;
+
+use super::{
+    body::ResponseBody,
+    connection::Caller,
+    error::{Flag, Stop, UpstreamFailure, Verdict},
+    exchange::Exchange,
+    fault::LiveFault,
+    forward::{Forwarded, splice},
+    hop_by_hop::{self, ERROR_HEADER, FAULT_HEADER},
+};
+
+/// The response of an exchange, however it went.
+pub(crate) fn respond(
+    caller: &Caller,
+    mut exchange: Exchange,
+    outcome: Result<Forwarded, Stop>,
+) -> Response<ResponseBody> {
+    let closing = exchange.worker.is_draining();
+    let mut response = match outcome {
+        Ok(forwarded) if forwarded.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            return switch(caller, exchange, forwarded);
+        }
+        Ok(forwarded) => forward(caller, exchange, forwarded),
+        Err(Stop::Injected(fault)) => abort(&mut exchange, &fault),
+        Err(Stop::Own) => own(Response::new(ResponseBody::Own(None)), &mut exchange, Flag::None),
+        Err(Stop::Client(reject)) => {
+            exchange.worker.metrics.rejected(reject);
+            error(&mut exchange, reject.verdict())
+        }
+        Err(Stop::Upstream(failure)) => error(&mut exchange, failure.verdict()),
+    };
+    if closing {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// The upstream's answer, without what belongs to its connection.
+fn forward(caller: &Caller, mut exchange: Exchange, forwarded: Forwarded) -> Response<ResponseBody> {
+    let (mut parts, body) = forwarded.response.into_parts();
+    exchange.answered(parts.status, Flag::None);
+    // RFC 9112 §6.3: a length beside a transfer coding is void; hyper writes the framing anew from the body.
+    if parts.headers.contains_key(TRANSFER_ENCODING) {
+        parts.headers.remove(CONTENT_LENGTH);
+    }
+    hop_by_hop::strip(&mut parts.headers);
+    mark(caller, &exchange, &mut parts.headers);
+    Response::from_parts(parts, ResponseBody::upstream(body, exchange, forwarded.lease))
+}
+
+/// A switch of protocols: passed on only to a client that asked for it.
+fn switch(caller: &Caller, mut exchange: Exchange, forwarded: Forwarded) -> Response<ResponseBody> {
+    let Forwarded { mut response, upgrade, lease } = forwarded;
+    let token = hop_by_hop::upgrade_token(response.headers());
+    let (Some(client), Some(token)) = (upgrade, token) else {
+        return error(&mut exchange, UpstreamFailure::Switched.verdict());
+    };
+    let upstream = hyper::upgrade::on(&mut response);
+    let (mut parts, _) = response.into_parts();
+    exchange.answered(parts.status, Flag::None);
+    hop_by_hop::strip(&mut parts.headers);
+    parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    parts.headers.insert(UPGRADE, token);
+    mark(caller, &exchange, &mut parts.headers);
+    drop(lease);
+    let worker = Rc::clone(&exchange.worker);
+    splice(&worker, client, upstream, exchange);
+    Response::from_parts(parts, ResponseBody::Own(None))
+}
+
+/// What every response carries: our Via, and the marker of a fault that touched it.
+fn mark(caller: &Caller, exchange: &Exchange, headers: &mut HeaderMap) {
+    headers.append(VIA, caller.via.clone());
+    if let Some(marker) = exchange.marker() {
+        headers.insert(FAULT_HEADER, marker.clone());
+    }
+}
+
+/// The answer of an experiment in the place of the service.
+fn abort(exchange: &mut Exchange, fault: &LiveFault) -> Response<ResponseBody> {
+    exchange.aborted(fault);
+    let mut response = Response::new(ResponseBody::Own(Some(Bytes::from_static(b"fault injected by glooshot\n"))));
+    match fault.disruption {
+        Disruption::AbortGrpc(code) => {
+            // gRPC over HTTP/2, "Trailers-Only": the status stands in the header block and the HTTP status is 200.
+            *response.body_mut() = ResponseBody::Own(None);
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            response.headers_mut().insert("grpc-status", HeaderValue::from(code));
+            response.headers_mut().insert("grpc-message", HeaderValue::from_static("fault injected by glooshot"));
+        }
+        Disruption::AbortHttp(status) => {
+            *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        }
+        Disruption::Delay { .. } => {}
+    }
+    response.headers_mut().insert(FAULT_HEADER, fault.marker.clone());
+    own(response, exchange, Flag::FaultAbort)
+}
+
+/// The answer to an error, naming whose fault it is.
+fn error(exchange: &mut Exchange, verdict: Verdict) -> Response<ResponseBody> {
+    let body = Bytes::from_static(verdict.header.as_bytes());
+    let mut response = Response::new(ResponseBody::Own(Some(body)));
+    *response.status_mut() = verdict.status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    headers.insert(ERROR_HEADER, HeaderValue::from_static(verdict.header));
+    if let Some(marker) = exchange.marker() {
+        headers.insert(FAULT_HEADER, marker.clone());
+    }
+    if verdict.status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    }
+    if verdict.close {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    own(response, exchange, verdict.flag)
+}
+
+/// Ends the account of an exchange that we answer ourselves.
+fn own(response: Response<ResponseBody>, exchange: &mut Exchange, flag: Flag) -> Response<ResponseBody> {
+    exchange.answered(response.status(), flag);
+    exchange.complete();
+    response
+}

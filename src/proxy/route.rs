@@ -1,0 +1,69 @@
+//! Where a Service port's requests go: endpoints in groups with weights, and the choice of a group.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use glooshot_api::plan::PlannedRoute;
+
+use super::identity::{Identities, IdentityId};
+
+/// The endpoints of a Service port, in weighted groups.
+#[derive(Debug)]
+pub(crate) struct LiveRoute {
+    groups: Vec<Group>,
+    /// The sum of all weights.
+    total_weight: u64,
+}
+
+/// Endpoints that share a weight: one subset, or all of the Service.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// The sum of the weights of this group and those before it.
+    cumulative: u64,
+    /// Its endpoints.
+    pub(crate) endpoints: Vec<LiveEndpoint>,
+}
+
+/// One endpoint.
+#[derive(Debug)]
+pub(crate) struct LiveEndpoint {
+    /// Its address.
+    pub(crate) address: SocketAddr,
+    /// Its subset.
+    pub(crate) subset: Option<Arc<str>>,
+    /// Its labels in metrics.
+    pub(crate) identity: IdentityId,
+}
+
+impl LiveRoute {
+    /// Groups the endpoints of a planned route by its weights.
+    pub(crate) fn new(route: &PlannedRoute, identities: &Identities) -> Self {
+        let service = &route.port.service;
+        let live = |endpoint: &glooshot_api::plan::Endpoint| LiveEndpoint {
+            address: endpoint.address,
+            subset: endpoint.subset.as_deref().map(Arc::from),
+            identity: identities.id(service, endpoint.subset.as_deref()),
+        };
+        if route.weights.is_empty() {
+            let endpoints: Vec<_> = route.endpoints.iter().map(live).collect();
+            return Self { groups: vec![Group { cumulative: 1, endpoints }], total_weight: 1 };
+        }
+        let mut total = 0;
+        let groups = route.weights.iter().filter(|share| share.weight > 0).map(|share| {
+            total += u64::from(share.weight);
+            let members = route.endpoints.iter().filter(|e| e.subset.as_deref() == Some(share.subset.as_str()));
+            Group { cumulative: total, endpoints: members.map(live).collect() }
+        });
+        let groups = groups.collect();
+        Self { groups, total_weight: total }
+    }
+
+    /// The group that a uniform random number falls into.
+    pub(crate) fn group(&self, random: u64) -> Option<&Group> {
+        if let [only] = self.groups.as_slice() {
+            return Some(only);
+        }
+        // The high half of the product is uniform over the weights, without a division.
+        let point = u64::try_from((u128::from(random) * u128::from(self.total_weight)) >> 64).unwrap_or(0);
+        self.groups.iter().find(|group| point < group.cumulative)
+    }
+}

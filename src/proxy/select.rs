@@ -1,0 +1,88 @@
+//! Step 2, select: the group of endpoints that the request will go to, and the fault that hits it, if one does.
+
+use std::sync::Arc;
+
+use http::Request;
+
+use super::{
+    clock::Moment,
+    connection::Caller,
+    fault::{Facts, LiveFault},
+    live_plan::{LivePlan, RouteView},
+    route::{Group, LiveRoute},
+    worker::Worker,
+};
+
+/// Where a request goes, and what is done to it before.
+#[derive(Debug)]
+pub(crate) struct Selection {
+    /// The endpoints of the Service port.
+    route: Arc<LiveRoute>,
+    /// The random number that chose among its groups; the same number chooses the same group again.
+    random: u64,
+    /// The fault that hits this request.
+    pub(crate) fault: Option<Arc<LiveFault>>,
+}
+
+impl Selection {
+    /// The endpoints to choose from.
+    pub(crate) fn group(&self) -> Option<&Group> {
+        self.route.group(self.random)
+    }
+}
+
+/// Chooses. Rolls the dice only where an armed experiment has a fault for this port.
+pub(crate) fn select<B>(
+    worker: &Worker,
+    plan: &LivePlan,
+    view: &RouteView,
+    caller: &Caller,
+    request: &Request<B>,
+    now: Moment,
+) -> Selection {
+    let slot = &worker.shared.slot;
+    let random = worker.random();
+    let route = Arc::clone(view.endpoints(slot.is_fresh(now)));
+    let injects = !view.faults.is_empty() && plan.experiment().is_some_and(|live| slot.injects(live, now));
+    let fault = if injects { dice(worker, plan, view, &route, random, caller, request) } else { None };
+    Selection { route, random, fault }
+}
+
+/// Rolls once for all faults that apply to this request.
+fn dice<B>(
+    worker: &Worker,
+    plan: &LivePlan,
+    view: &RouteView,
+    route: &LiveRoute,
+    random: u64,
+    caller: &Caller,
+    request: &Request<B>,
+) -> Option<Arc<LiveFault>> {
+    let endpoint = route.group(random).and_then(|group| group.endpoints.first());
+    let facts = Facts {
+        port: &caller.port,
+        subset: endpoint.and_then(|endpoint| endpoint.subset.as_deref()),
+        source: plan.source(caller.address).map(|source| &source.service),
+        method: request.method(),
+        path: request.uri().path(),
+        headers: request.headers(),
+    };
+    let applying = view.faults.iter().filter(|fault| fault.applies(&facts));
+    let applying = applying.inspect(|fault| fault.counters.matched());
+    hit(worker.roll(plan), applying.map(|fault| (fault.share, fault))).cloned()
+}
+
+/// The fault whose part of the dice a roll falls into: each has its own percentage of all requests, the first the lowest part.
+///
+/// One roll for all keeps every percentage exact, and never injects two faults into one request.
+pub(crate) fn hit<T>(roll: u64, shares: impl Iterator<Item = (u128, T)>) -> Option<T> {
+    let mut end = 0u128;
+    let mut found = None;
+    for (share, fault) in shares {
+        end += share;
+        if found.is_none() && u128::from(roll) < end {
+            found = Some(fault);
+        }
+    }
+    found
+}

@@ -1,0 +1,262 @@
+//! One core of the proxy: its own runtime, pool, dice and counters. Nothing here is shared but the plan and the totals.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use rustc_hash::FxHashMap;
+use tokio::{
+    sync::watch,
+    task::{AbortHandle, LocalSet},
+    time::MissedTickBehavior,
+};
+
+use super::{
+    activity::{Activity, TooSlow},
+    balance::Balancer,
+    clock::Moment,
+    error::Reject,
+    limits::Limits,
+    listen::{self, Listener},
+    live_plan::{LivePlan, PlanSlot},
+    metrics::{Published, Shard},
+    pool::Pool,
+};
+
+/// Conditions are evaluated at least this often, and the coarse clock goes in these steps.
+const TICK: Duration = Duration::from_millis(10);
+/// Connections are swept every so many ticks.
+const SWEEP_TICKS: u64 = 25;
+/// A connection that has been idle for this long when the proxy closes is closed with it.
+const CLOSE_IDLE: Duration = Duration::from_millis(100);
+
+/// What all cores share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) slot: PlanSlot,
+    pub(crate) limits: Limits,
+    pub(crate) forwarded_for: ForwardedFor,
+    pub(crate) published: Vec<Arc<Published>>,
+    pub(crate) series_made: Arc<AtomicUsize>,
+}
+
+/// What is done with an `X-Forwarded-For` that a client sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForwardedFor {
+    /// The client's address is added behind it: callers inside a cluster are trusted as they were without the proxy.
+    #[default]
+    Append,
+    /// It is replaced by the client's address.
+    Overwrite,
+}
+
+/// Whether the proxy goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It does.
+    #[default]
+    Running,
+    /// It goes on accepting, and asks every client to close.
+    Draining,
+    /// Listeners are closed once their queues are empty; requests under way are finished.
+    Closing,
+}
+
+/// One core.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    /// Its number, from 0.
+    pub(crate) core: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) pool: Rc<Pool>,
+    pub(crate) balancer: Balancer,
+    pub(crate) metrics: Shard,
+    plan: RefCell<Rc<Arc<LivePlan>>>,
+    dice: RefCell<Dice>,
+    random: RefCell<fastrand::Rng>,
+    phase: Cell<Phase>,
+    clock: Arc<AtomicU64>,
+    connections: RefCell<FxHashMap<u64, Open>>,
+    next_connection: Cell<u64>,
+}
+
+/// The dice of one run: seeded by its plan, or at random.
+#[derive(Debug, Default)]
+struct Dice {
+    seed: Option<u64>,
+    rng: fastrand::Rng,
+}
+
+#[derive(Debug)]
+struct Open {
+    activity: Arc<Activity>,
+    task: AbortHandle,
+}
+
+impl Worker {
+    fn new(core: usize, shared: Arc<Shared>) -> Rc<Self> {
+        let limits = &shared.limits;
+        let published = shared.published.get(core).cloned().unwrap_or_default();
+        Rc::new(Self {
+            core,
+            pool: Pool::new(limits.idle_per_endpoint, limits.idle_upstream),
+            balancer: Balancer::default(),
+            metrics: Shard::new(published, Arc::clone(&shared.series_made), limits.series),
+            plan: RefCell::new(Rc::new(shared.slot.pointer().load_full())),
+            dice: RefCell::default(),
+            random: RefCell::new(fastrand::Rng::new()),
+            phase: Cell::default(),
+            clock: Arc::new(AtomicU64::new(Moment::now().as_nanos())),
+            connections: RefCell::default(),
+            next_connection: Cell::new(0),
+            shared,
+        })
+    }
+
+    /// The plan in force. Cores keep their own counted pointer to it, so that they do not share a counter.
+    pub(crate) fn plan(&self) -> Rc<Arc<LivePlan>> {
+        let current = self.shared.slot.pointer().load();
+        let mut own = self.plan.borrow_mut();
+        if !Arc::ptr_eq(&own, &current) {
+            *own = Rc::new(Arc::clone(&current));
+        }
+        Rc::clone(&own)
+    }
+
+    /// A random number that nothing depends on but fairness.
+    pub(crate) fn random(&self) -> u64 {
+        self.random.borrow_mut().u64(..)
+    }
+
+    /// A roll of the dice that decide which requests are faulted.
+    pub(crate) fn roll(&self, plan: &LivePlan) -> u64 {
+        let mut dice = self.dice.borrow_mut();
+        let seed = plan.experiment().and_then(|experiment| experiment.seed);
+        if dice.seed != seed {
+            dice.seed = seed;
+            dice.rng = seed.map_or_else(fastrand::Rng::new, |seed| fastrand::Rng::with_seed(seed ^ self.core as u64));
+        }
+        dice.rng.u64(..)
+    }
+
+    /// Whether clients are asked to close.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.phase.get() != Phase::Running
+    }
+
+    /// Whether connections end behind the request under way.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.phase.get() == Phase::Closing
+    }
+
+    /// A clock that moves every 10 ms and costs nothing to read.
+    pub(crate) fn coarse_clock(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.clock)
+    }
+
+    /// Keeps a connection's task within the reach of the sweep. Returns what must be told to [`Worker::closed`].
+    pub(crate) fn opened(&self, activity: Arc<Activity>, task: AbortHandle) {
+        if task.is_finished() {
+            return;
+        }
+        let id = self.next_connection.get();
+        self.next_connection.set(id + 1);
+        self.connections.borrow_mut().insert(id, Open { activity, task });
+    }
+
+    /// Connections that are open.
+    fn open_connections(&self) -> usize {
+        self.connections.borrow().len()
+    }
+
+    /// Forgets connections that have ended, and ends those that are too slow.
+    fn sweep(&self, now: Moment) {
+        let limits = &self.shared.limits;
+        let closing = self.is_closing();
+        self.connections.borrow_mut().retain(|_, open| {
+            if open.task.is_finished() {
+                return false;
+            }
+            let too_slow = open.activity.too_slow(limits, now);
+            if too_slow == Some(TooSlow::Head) {
+                self.metrics.rejected(Reject::HeadTimeout);
+            }
+            let done = closing && open.activity.idle_for(now).is_some_and(|idle| idle >= CLOSE_IDLE);
+            if too_slow.is_some() || done {
+                open.task.abort();
+            }
+            true
+        });
+        let published = self.metrics.published();
+        published.active_connections.store(self.open_connections() as u64, Ordering::Relaxed);
+        self.pool.sweep(now);
+    }
+
+    /// The heartbeat: the coarse clock, the plan's expiry and conditions, and from time to time the sweep.
+    async fn tick(self: Rc<Self>) {
+        let mut interval = tokio::time::interval(TICK);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        for count in 0u64.. {
+            interval.tick().await;
+            let now = Moment::now();
+            self.clock.store(now.as_nanos(), Ordering::Relaxed);
+            self.shared.slot.tick(now);
+            if count % SWEEP_TICKS == 0 || self.is_closing() {
+                self.sweep(now);
+            }
+        }
+    }
+}
+
+/// Runs one core until the proxy has closed.
+pub(crate) fn run(
+    core: usize,
+    shared: Arc<Shared>,
+    listeners: Vec<Listener>,
+    mut phase: watch::Receiver<Phase>,
+) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, async move {
+        let drain = shared.limits.drain;
+        let worker = Worker::new(core, shared);
+        tokio::task::spawn_local(Rc::clone(&worker).tick());
+        let accepting: Vec<_> = listeners
+            .into_iter()
+            .map(|listener| tokio::task::spawn_local(listen::accept(Rc::clone(&worker), listener, phase.clone())))
+            .collect();
+        loop {
+            let now = *phase.borrow_and_update();
+            worker.phase.set(now);
+            // A closed channel means that the proxy's handle is gone.
+            if now == Phase::Closing || phase.changed().await.is_err() {
+                break;
+            }
+        }
+        worker.phase.set(Phase::Closing);
+        for task in accepting {
+            if let Err(error) = task.await {
+                tracing::warn!(%error, "a listener's task failed");
+            }
+        }
+        let finished = async {
+            while worker.open_connections() > 0 {
+                tokio::time::sleep(TICK).await;
+            }
+        };
+        if tokio::time::timeout(drain, finished).await.is_err() {
+            tracing::warn!(
+                open = worker.open_connections(),
+                ?drain,
+                "requests were still under way when the drain ended"
+            );
+        }
+        worker.pool.clear();
+        Ok(())
+    })
+}

@@ -1,0 +1,23 @@
+//! Logs: to standard error, filtered by `RUST_LOG`, warnings and errors by default.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+
+/// Starts the log. A filter that cannot be read is said and replaced by the default.
+pub fn start() {
+    let filter = match std::env::var(EnvFilter::DEFAULT_ENV) {
+        Ok(text) => EnvFilter::try_new(&text).unwrap_or_else(|error| {
+            eprintln!("RUST_LOG={text:?} cannot be read ({error}); logging warnings and errors");
+            EnvFilter::new("warn")
+        }),
+        Err(_) => EnvFilter::new("warn"),
+    };
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    if let Err(error) = log.try_init() {
+        eprintln!("the log was started before: {error}");
+    }
+}
