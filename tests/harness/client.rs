@@ -42,6 +42,7 @@ pub struct Client {
     stream: TcpStream,
     local: SocketAddr,
     remote: SocketAddr,
+    sent: u64,
     unparsed: Vec<u8>,
     ending: Ending,
 }
@@ -65,19 +66,20 @@ impl Client {
     fn over(stream: TcpStream, remote: SocketAddr) -> Self {
         stream.set_nodelay(true).unwrap();
         let local = stream.local_addr().unwrap();
-        Self { stream, local, remote, unparsed: Vec::new(), ending: Ending::StillOpen }
+        Self { stream, local, remote, sent: 0, unparsed: Vec::new(), ending: Ending::StillOpen }
     }
 
     /// Writes `bytes`; a peer that has closed meanwhile is no error here, it shows when reading.
     pub fn send(&mut self, bytes: &[u8]) {
         let _peer_may_have_closed = self.stream.write_all(bytes);
+        self.sent += bytes.len() as u64;
     }
 
     /// Writes each segment by itself: the next one only after the peer has read the last one.
     pub fn send_segments<'a>(&mut self, segments: impl IntoIterator<Item = &'a [u8]>) {
         for segment in segments {
             self.send(segment);
-            wait_until_read(self.local, self.remote);
+            wait_until_read(self.local, self.remote, self.sent);
         }
     }
 

@@ -15,17 +15,19 @@ const ESTABLISHED: u8 = 1;
 const TIME_WAIT: u8 = 6;
 const LISTEN: u8 = 10;
 
-/// Waits until the process at `remote` has read every byte that was written at `local` (or the connection is gone).
+/// Waits until the process at `remote` has read all `sent` bytes that were written at `local` so far (or the connection is
+/// gone).
 ///
-/// This is what makes segments arrive one by one: the next one is not sent before the last was read.
-pub fn wait_until_read(local: SocketAddr, remote: SocketAddr) {
+/// This is what makes segments arrive one by one: the next one is not sent before the last was read. Acknowledgements would
+/// not do: the kernel delays them by 40 ms.
+pub fn wait_until_read(local: SocketAddr, remote: SocketAddr, sent: u64) {
     thread_local!(static KERNEL: Kernel = Kernel::open());
     KERNEL.with(|kernel| {
-        within(Duration::from_secs(5), "the peer reads what was sent", || {
-            let (Some(ours), Some(theirs)) = (kernel.ask(local, remote), kernel.ask(remote, local)) else {
-                return Some(());
-            };
-            (theirs.state != ESTABLISHED || ours.unacknowledged == 0 && theirs.unread == 0).then_some(())
+        within(Duration::from_secs(5), "the peer reads what was sent", || match kernel.ask(remote, local) {
+            Some(theirs) if theirs.state == ESTABLISHED => {
+                (theirs.received >= sent && theirs.unread == 0).then_some(())
+            }
+            _ => Some(()),
         });
     });
 }
@@ -34,8 +36,8 @@ pub fn wait_until_read(local: SocketAddr, remote: SocketAddr) {
 #[derive(Clone, Copy, Debug)]
 struct End {
     state: u8,
+    received: u64,
     unread: u32,
-    unacknowledged: u32,
 }
 
 /// A netlink socket of the family `sock_diag` (see its manual page), which finds one connection among thousands at once.
@@ -49,9 +51,14 @@ impl Kernel {
     const REQUEST: u16 = 1;
     const ANY_STATE: u32 = u32::MAX;
     const ANY_COOKIE: [u8; 8] = [0xff; 8];
+    const WITH_TCP_INFO: u8 = 1 << 1;
     /// Where the answer's fields are: behind a header of 16 bytes, `struct inet_diag_msg`.
     const STATE_AT: usize = 16 + 1;
     const UNREAD_AT: usize = 16 + 4 + 48 + 4;
+    const ATTRIBUTES_AT: usize = 16 + 72;
+    const TCP_INFO: u16 = 2;
+    /// `tcpi_bytes_received` of `struct tcp_info`.
+    const RECEIVED_AT: usize = 128;
 
     fn open() -> Self {
         let (domain, protocol) = (Domain::from(Self::NETLINK), Protocol::from(Self::SOCK_DIAG));
@@ -64,7 +71,7 @@ impl Kernel {
     /// The end of the connection that is bound to `local`, if there is one.
     fn ask(&self, local: SocketAddr, remote: SocketAddr) -> Option<End> {
         let (SocketAddr::V4(local), SocketAddr::V4(remote)) = (local, remote) else { return None };
-        let mut question = vec![2, 6, 0, 0];
+        let mut question = vec![2, 6, Self::WITH_TCP_INFO, 0];
         question.extend(Self::ANY_STATE.to_ne_bytes());
         question.extend(local.port().to_be_bytes());
         question.extend(remote.port().to_be_bytes());
@@ -83,15 +90,28 @@ impl Kernel {
         let mut answer = [0; 1024];
         let length = (&self.0).read(&mut answer).unwrap();
         let answer = &answer[..length];
-        let number = |at: usize| answer[at..at + 4].try_into().map(u32::from_ne_bytes).unwrap();
         let is_answer = answer[4..6] == Self::SOCK_DIAG_BY_FAMILY.to_ne_bytes();
         let state = answer[Self::STATE_AT];
         // Without such a connection the kernel answers with an error, or with the listener at that address.
-        (is_answer && state != LISTEN).then(|| End {
-            state,
-            unread: number(Self::UNREAD_AT),
-            unacknowledged: number(Self::UNREAD_AT + 4),
-        })
+        if !is_answer || state == LISTEN {
+            return None;
+        }
+        let received = Self::tcp_info(&answer[Self::ATTRIBUTES_AT..])
+            .map_or(0, |info| u64::from_ne_bytes(info[Self::RECEIVED_AT..Self::RECEIVED_AT + 8].try_into().unwrap()));
+        let unread = u32::from_ne_bytes(answer[Self::UNREAD_AT..Self::UNREAD_AT + 4].try_into().unwrap());
+        Some(End { state, received, unread })
+    }
+
+    /// The attribute with `struct tcp_info`: each one is a length, a kind and its bytes, padded to four.
+    fn tcp_info(mut attributes: &[u8]) -> Option<&[u8]> {
+        while attributes.len() >= 4 {
+            let length = usize::from(u16::from_ne_bytes([attributes[0], attributes[1]]));
+            if u16::from_ne_bytes([attributes[2], attributes[3]]) == Self::TCP_INFO {
+                return Some(&attributes[4..length]);
+            }
+            attributes = attributes.get(length.max(4).next_multiple_of(4)..)?;
+        }
+        None
     }
 }
 

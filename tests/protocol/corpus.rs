@@ -157,7 +157,7 @@ corpus! {
         b1_a_host_with_a_query_is_refused,
         b1_a_host_with_a_scheme_is_refused,
         b1_a_host_with_userinfo_is_refused,
-        b1_a_port_beyond_65535_is_refused,
+        b1_a_port_beyond_65535_is_refused_or_forwarded,
         b1_a_port_that_is_no_number_is_refused,
         b1_an_empty_host_is_refused,
         b1_no_host_is_refused,

@@ -7,6 +7,8 @@ use rustix::process::Signal;
 use crate::harness::{Client, Gate, Glooshot, Setup, Step, Upstream, answer, get, within};
 
 const SOON: Duration = Duration::from_secs(10);
+/// Longer than a client may take for a head (10 s).
+const SLOW_HEAD: Duration = Duration::from_secs(15);
 
 /// An upstream that answers `/slow` when the gate is open.
 fn upstream(gate: &Gate) -> Upstream {
@@ -55,20 +57,38 @@ fn an_idle_proxy_ends_at_once() {
     assert_eq!(proxy.wait_for_exit(SOON).code(), Some(0));
 }
 
-#[test]
-fn connections_that_wait_for_nothing_do_not_hold_the_drain_up() {
+/// A connection on which `bytes` were sent and nothing is awaited does not hold the drain up.
+fn does_not_hold_the_drain_up(bytes: &[u8], answers: usize, beyond: Duration) {
     let upstream = Upstream::ok();
     let mut proxy = Glooshot::before(&upstream);
-    let mut used = proxy.client();
-    assert_eq!(used.ask(&get("/a")).status(), 200);
-    let mut silent = proxy.client();
-    let mut half = proxy.client();
-    half.send_segments([&b"GET /a HT"[..]]);
-    proxy.signal(Signal::TERM);
-    assert_eq!(proxy.wait_for_exit(SOON).code(), Some(0));
-    for client in [&mut used, &mut silent, &mut half] {
-        client.expect_end();
+    let mut client = proxy.client();
+    client.send_segments([bytes]);
+    for _ in 0..answers {
+        assert_eq!(client.read_answer().status(), 200);
     }
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.wait_for_exit(beyond).code(), Some(0));
+    client.expect_end();
+}
+
+#[test]
+fn a_connection_between_two_requests_does_not_hold_the_drain_up() {
+    does_not_hold_the_drain_up(&get("/a"), 1, SOON);
+}
+
+#[test]
+fn a_connection_that_has_said_nothing_does_not_hold_the_drain_up() {
+    does_not_hold_the_drain_up(b"", 0, SOON);
+}
+
+#[test]
+fn a_connection_with_half_a_request_does_not_hold_the_drain_up_beyond_the_limit_of_a_head() {
+    does_not_hold_the_drain_up(b"GET /a HT", 0, SLOW_HEAD);
+}
+
+#[test]
+fn a_connection_with_half_a_second_request_does_not_hold_the_drain_up_beyond_the_limit_of_a_head() {
+    does_not_hold_the_drain_up(&[get("/a").as_slice(), b"GET /b HT"].concat(), 1, SLOW_HEAD);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::process;
 
-use crate::harness::{Glooshot, Setup, Upstream, get, wire::values};
+use crate::harness::{Framing, Glooshot, Setup, Upstream, get, wire::values};
 
 const PSEUDONYM: &str = "1.1 ratings.bookinfo.glooshot";
 
@@ -218,4 +218,20 @@ fn requests_are_counted_by_service_and_code() {
         ("source", "productpage"),
     ];
     proxy.wait_for_metric("glooshot_proxy_requests_total", &labels, 3.0);
+}
+
+#[test]
+fn a_body_in_chunks_is_forwarded_whatever_the_method_is() {
+    let upstream = Upstream::ok();
+    let proxy = Glooshot::before(&upstream);
+    for method in ["GET", "HEAD", "POST", "DELETE", "OPTIONS", "PROPFIND"] {
+        let request =
+            format!("{method} /a HTTP/1.1\r\nHost: r\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+        let mark = upstream.mark();
+        // The answer to HEAD has bytes behind its head here, so each method gets a connection of its own.
+        assert_eq!(proxy.client().ask(request.as_bytes()).status(), 200, "{method}");
+        let account = crate::harness::upstream::account(&upstream.since(&mark));
+        let bodies = account.requests.iter().map(|request| (request.framing, request.text())).collect::<Vec<_>>();
+        assert_eq!(bodies, [(Framing::Chunked, "hello".to_owned())], "{method}");
+    }
 }

@@ -1,8 +1,23 @@
 //! B11: trailers are forwarded, except those that could frame, route or authorise.
 
-use crate::harness::{Framing, Glooshot, Upstream, get};
+use crate::harness::{Framing, Glooshot, Message, Upstream, get};
 
-const FORBIDDEN: [&str; 6] = ["Content-Length", "Transfer-Encoding", "Host", "Authorization", "Trailer", "Connection"];
+/// RFC 9110 section 6.5.1: what frames, routes, authorises or says how to go on; and what the proxy itself writes.
+const FORBIDDEN: [&str; 13] = [
+    "Content-Length",
+    "Transfer-Encoding",
+    "Trailer",
+    "Connection",
+    "Keep-Alive",
+    "TE",
+    "Upgrade",
+    "Host",
+    "Authorization",
+    "Expect",
+    "Via",
+    "X-Forwarded-For",
+    "X-Glooshot-Fault",
+];
 
 fn chunked_with_trailers(first: &str, names: &[&str]) -> Vec<u8> {
     let lines = names.iter().map(|name| format!("{name}: 7\r\n")).collect::<String>();
@@ -27,6 +42,7 @@ fn b11_a_trailer_of_a_request_is_forwarded() {
 fn b11_a_trailer_that_frames_routes_or_authorises_is_dropped() {
     let upstream = Upstream::ok();
     let proxy = Glooshot::before(&upstream);
+    let mut forwarded = Vec::new();
     for name in FORBIDDEN {
         let mark = upstream.mark();
         let mut client = proxy.client();
@@ -36,10 +52,11 @@ fn b11_a_trailer_that_frames_routes_or_authorises_is_dropped() {
         assert_eq!(account.rests.len(), 0, "{name}: {:?}", account.rests);
         // Refusing the request is as good as dropping the trailer.
         assert!(matches!(answer.status(), 200 | 400), "{name}: {answer:?}");
-        for request in account.requests {
-            assert!(!request.trailers.iter().any(|(trailer, _)| trailer.eq_ignore_ascii_case(name)), "{request:?}");
-        }
+        let is_there =
+            |request: &Message| request.trailers.iter().any(|(trailer, _)| trailer.eq_ignore_ascii_case(name));
+        forwarded.extend(account.requests.iter().any(is_there).then_some(name));
     }
+    assert_eq!(forwarded, Vec::<&str>::new());
 }
 
 #[test]

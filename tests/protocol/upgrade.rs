@@ -113,8 +113,9 @@ fn a17_bytes_behind_an_upgrade_do_not_reach_the_upstream_before_its_101() {
         Upstream::scripted(move |_| vec![Step::Wait(opened_later.clone()), Step::Send(AGREE.to_vec()), Step::Echo]);
     let proxy = Glooshot::before(&upstream);
     let mut client = proxy.client();
-    client.send_segments([&[ASK, b"EARLY"].concat()[..], b"MORE"]);
+    client.send(&[ASK, b"EARLY"].concat());
     upstream.wait_for_requests(1);
+    client.send(b"MORE");
     assert_eq!(upstream.only_request().target(), "/chat");
     gate.open();
     assert_eq!(client.read_answer().status(), 101);
