@@ -167,6 +167,11 @@ impl Client {
         Ok(&self.unparsed)
     }
 
+    /// The bytes that have been read and that no answer has taken.
+    pub fn take_unread(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.unparsed)
+    }
+
     /// Everything until the peer ends the connection, and how it did.
     pub fn read_to_end(&mut self) -> (Vec<u8>, Ending) {
         self.read_to_end_within(PATIENCE)
