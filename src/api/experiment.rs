@@ -40,9 +40,7 @@ pub struct ExperimentSpec {
 /// Which services to break, how, for how long, and what must not happen meanwhile.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new(
-    "!has(self.failureConditions) || self.failureConditions.all(c, !has(c.trigger) || !has(c.trigger.traffic) || (has(c.trigger.traffic.interval) ? duration(c.trigger.traffic.interval) : duration('5s')) < (has(self.duration) ? duration(self.duration) : duration('10m')))"
-).message("the interval of a traffic condition (default 5s) must be shorter than the experiment, or it is never evaluated"))]
+#[x_kube(validation = rules::windows_shorter_than_the_run())]
 pub struct ExperimentBody {
     /// How long the faults stay on when no failure condition trips: above 0 and at most 1h; default `10m`.
     #[x_kube(validation = rules::duration_up_to("1h"))]

@@ -17,6 +17,9 @@ use crate::{
 #[x_kube(validation = Rule::new("!has(self.onNoData) || !has(self.trigger) || !has(self.trigger.webhookUrl)").message(
     "onNoData does not apply to webhookUrl: a webhook answers or it fails"
 ))]
+#[x_kube(validation = Rule::new(
+    "!has(self.onNoData) || !has(self.trigger) || !has(self.trigger.traffic) || self.trigger.traffic.metric != 'RequestRate'"
+).message("onNoData does not apply to RequestRate: without requests the rate is 0"))]
 pub struct FailureCondition {
     /// Unique within the experiment; generated as `<index>-<unix nanoseconds of the start>` when omitted.
     #[schemars(length(min = 1, max = 253))]
@@ -69,6 +72,9 @@ pub struct Trigger {
 #[x_kube(validation = Rule::new("!has(self.successRate) || !has(self.thresholdValue) || (self.thresholdValue >= 0.0 && self.thresholdValue <= 1.0)").message(
     "a success rate is a share from 0 to 1, as in thresholdValue: 0.95"
 ))]
+#[x_kube(validation = Rule::new(
+    "!has(self.successRate) || (has(self.comparisonOperator) && self.comparisonOperator != '<') || (has(self.thresholdValue) && self.thresholdValue > 0.0)"
+).message("the condition can never trip: no share is below 0; set thresholdValue, as in 0.95"))]
 pub struct PrometheusTrigger {
     /// A query that gives a scalar or a vector of one element.
     #[schemars(length(max = 4096))]
@@ -105,6 +111,9 @@ pub struct SuccessRate {
 /// A metric of the proxied requests and its threshold.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(
+    "!((!has(self.comparisonOperator) || self.comparisonOperator == '<') && self.thresholdValue <= 0.0) && !(self.metric in ['ErrorRate', 'SuccessRate'] && has(self.comparisonOperator) && self.comparisonOperator == '>' && self.thresholdValue >= 1.0)"
+).message("the condition can never trip: no value is below 0, and no share is above 1; the operator is < unless comparisonOperator says otherwise"))]
 #[x_kube(validation = Rule::new("!has(self.minRequests) || self.metric != 'RequestRate'").message(
     "minRequests does not apply to RequestRate: a window without requests has the rate 0"
 ))]

@@ -66,9 +66,7 @@ pub struct Abort {
 /// A delay before the service is contacted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.jitter) || duration(self.jitter) <= duration(self.duration)").message(
-    "jitter must not be longer than the delay itself, as in {duration: 2s, jitter: 500ms}"
-))]
+#[x_kube(validation = rules::jitter_within_the_delay())]
 pub struct Delay {
     /// How long: above 0 and at most 60s.
     #[x_kube(validation = rules::duration_up_to("60s"))]

@@ -13,8 +13,10 @@
 //! | [`scenario`] | an experiment that has passed validation, with defaults filled in |
 //! | [`verdict`] | the step function of a running experiment |
 //! | [`plan`] | what a data plane is told |
+//! | [`traffic_shift`] | what a `RoutingRule` means for the routed ports |
 //! | [`crds`] | the CustomResourceDefinitions |
 
+#![allow(clippy::duplicated_attributes, reason = "printer columns of one CRD share words")]
 #![allow(unreachable_pub, reason = "kube's KubeSchema copies every struct into a function, where no pub is reachable")]
 
 pub mod crds;
@@ -33,6 +35,8 @@ mod rules;
 pub mod scenario;
 pub mod status;
 mod strict;
+pub mod traffic_shift;
 pub mod validate;
+pub mod verdict;
 pub mod violation;
 mod yaml;

@@ -193,6 +193,7 @@ fn document(mut value: Value) -> Document {
         "RoutingRule" => decode(value, &mut problems).map(|it| Resource::RoutingRule(Box::new(it))),
         _ => decode(value, &mut problems).map(|it| Resource::Mesh(Box::new(it))),
     };
+    problems.sort();
     Document { resource, problems }
 }
 
@@ -238,7 +239,6 @@ fn decode<T: DeserializeOwned>(mut value: Value, problems: &mut Vec<Violation>) 
         let path = error.path().to_string();
         // A field that was taken out is missing now: that has been said.
         if !problems.iter().any(|problem| problem.is_within(&path)) {
-            let path = if path == "." { String::new() } else { path };
             problems.push(Violation::new(path, error.inner().to_string()));
         }
         remove(&mut value, error.path())?;

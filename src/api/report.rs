@@ -108,9 +108,10 @@ impl<'de> Deserialize<'de> for SampleValue {
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<SampleValue, E> {
                 match text {
-                    "NaN" => Ok(SampleValue(f64::NAN)),
-                    "Infinity" => Ok(SampleValue(f64::INFINITY)),
-                    "-Infinity" => Ok(SampleValue(f64::NEG_INFINITY)),
+                    // The spellings with a dot are YAML's, as the reader of files hands them on.
+                    "NaN" | ".nan" => Ok(SampleValue(f64::NAN)),
+                    "Infinity" | ".inf" => Ok(SampleValue(f64::INFINITY)),
+                    "-Infinity" | "-.inf" => Ok(SampleValue(f64::NEG_INFINITY)),
                     _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
                 }
             }

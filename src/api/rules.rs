@@ -40,3 +40,22 @@ pub(crate) fn within(low: i64, high: i64, what: &str, example: &str) -> Rule {
     Rule::new(format!("self >= {low} && self <= {high}"))
         .message(Message::Message(format!("must be {what} from {low} to {high}, as in {example}")))
 }
+
+/// The jitter is not longer than the delay, on `Delay`. What is not a duration at all has a rule of its own.
+pub(crate) fn jitter_within_the_delay() -> Rule {
+    let malformed = format!("!self.duration.matches('{GO_DURATION}') || !self.jitter.matches('{GO_DURATION}')");
+    Rule::new(format!("!has(self.jitter) || {malformed} || duration(self.jitter) <= duration(self.duration)"))
+        .message("jitter must not be longer than the delay itself, as in {duration: 2s, jitter: 500ms}")
+}
+
+/// Every traffic condition is evaluated at least once, on `ExperimentBody`. Its defaults are those of [`crate::validate`].
+pub(crate) fn windows_shorter_than_the_run() -> Rule {
+    let or = |field: &str, default: &str| {
+        format!("(has({field}) && {field}.matches('{GO_DURATION}') ? duration({field}) : duration('{default}'))")
+    };
+    let (window, run) = (or("c.trigger.traffic.interval", "5s"), or("self.duration", "10m"));
+    Rule::new(format!(
+        "!has(self.failureConditions) || self.failureConditions.all(c, !has(c.trigger) || !has(c.trigger.traffic) || {window} < {run})"
+    ))
+    .message("the interval of a traffic condition (default 5s) must be shorter than the experiment, or it is never evaluated")
+}

@@ -17,9 +17,9 @@ impl Violation {
         Self { path: path.into(), message: message.into() }
     }
 
-    /// Whether this is about the field at `path`, or about something inside it.
+    /// Whether this is about the field at `path`, or about something inside it; `.` is the whole object.
     pub(crate) fn is_within(&self, path: &str) -> bool {
-        self.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        path == "." || self.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     }
 }
 

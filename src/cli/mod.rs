@@ -1,8 +1,11 @@
 //! The command line: one file per command; this one has the list, the telemetry and the exit codes.
 
 mod bookinfo;
+mod files;
 mod options;
+mod progress;
 mod proxy;
+mod run;
 
 use std::process::ExitCode;
 
@@ -26,6 +29,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run an Experiment file against services on this machine
+    Run(Box<run::Args>),
     /// Forward Service ports without faults, until told to stop
     Proxy(proxy::Args),
     /// Serve one of the tutorial's four services
@@ -50,6 +55,7 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
+        Command::Run(args) => run::run(*args),
         Command::Proxy(args) => proxy::run(args),
         Command::Bookinfo(args) => bookinfo::run(args),
     };

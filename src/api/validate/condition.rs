@@ -122,7 +122,7 @@ impl Pass<'_> {
             self.report(at, "is required, as in service: {name: ratings, namespace: bookinfo}");
             return None;
         };
-        if interval.subsec_micros() % 1_000 != 0 || interval.subsec_nanos() % 1_000_000 != 0 {
+        if !interval.subsec_nanos().is_multiple_of(1_000_000) {
             self.report(
                 format!("{path}.interval"),
                 "Prometheus knows no unit below a millisecond, as in interval: \"1m\"",
@@ -147,7 +147,7 @@ impl Pass<'_> {
         let at = format!("{path}.interval");
         let interval =
             self.duration(&at, traffic.interval, DEFAULT_TRAFFIC_INTERVAL, Range::upto(MAX_TRAFFIC_INTERVAL));
-        if interval >= run {
+        if interval >= run && interval <= MAX_TRAFFIC_INTERVAL {
             let (interval, run) = (GoDuration::from(interval), GoDuration::from(run));
             self.report(at, format!("the window of {interval} is not shorter than the experiment, which takes {run}: it would never be evaluated"));
         }
@@ -235,9 +235,9 @@ fn success_rate_query(namespace: &str, name: &str, interval: Duration) -> String
 fn prometheus_range(interval: Duration) -> String {
     let millis = interval.as_millis();
     match millis {
-        _ if millis % 3_600_000 == 0 => format!("{}h", millis / 3_600_000),
-        _ if millis % 60_000 == 0 => format!("{}m", millis / 60_000),
-        _ if millis % 1_000 == 0 => format!("{}s", millis / 1_000),
+        _ if millis.is_multiple_of(3_600_000) => format!("{}h", millis / 3_600_000),
+        _ if millis.is_multiple_of(60_000) => format!("{}m", millis / 60_000),
+        _ if millis.is_multiple_of(1_000) => format!("{}s", millis / 1_000),
         _ => format!("{millis}ms"),
     }
 }
