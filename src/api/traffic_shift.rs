@@ -109,7 +109,7 @@ mod tests {
         );
         match manifest::read(&text).unwrap().pop() {
             Some(manifest::Resource::RoutingRule(rule)) => *rule,
-            other => unreachable!("{other:?}"),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -55,7 +55,7 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
-        Command::Run(args) => run::run(*args),
+        Command::Run(args) => run::run(&args),
         Command::Proxy(args) => proxy::run(args),
         Command::Bookinfo(args) => bookinfo::run(args),
     };

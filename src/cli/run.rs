@@ -114,9 +114,9 @@ struct Prepared {
     webhooks: EgressPolicy,
 }
 
-pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let prepared = prepare(&args)?;
-    runtime()?.block_on(execute(prepared, &args))
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let prepared = prepare(args)?;
+    runtime()?.block_on(execute(prepared, args))
 }
 
 /// Reads and checks everything.

@@ -225,7 +225,8 @@ impl Drop for Proxy {
 fn join(workers: Vec<JoinHandle<io::Result<()>>>) -> io::Result<()> {
     let ended =
         workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked"))));
-    ended.fold(Ok(()), |all, one| all.and(one))
+    // Every thread is waited for, also behind one that failed.
+    ended.collect::<Vec<_>>().into_iter().collect()
 }
 
 /// As many cores as the process may use (its cgroup's quota counts), at most [`DEFAULT_MAX_WORKERS`].
@@ -280,7 +281,7 @@ impl Control {
     ///
     /// # Errors
     /// When the plan in force cannot be compiled again; nothing changes then.
-    pub fn set_origin(&self, route: PlannedRoute) -> Result<(), Refusal> {
+    pub fn set_origin(&self, route: &PlannedRoute) -> Result<(), Refusal> {
         self.shared.slot.set_origin(route)
     }
 

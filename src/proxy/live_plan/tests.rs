@@ -207,7 +207,7 @@ fn counters_and_budget_go_on_when_the_plan_changes_during_a_run() {
 fn a_change_of_origin_takes_effect_without_a_plan() {
     let slot = slot();
     let moved = Endpoint { address: ([127, 0, 0, 2], 9080).into(), subset: None };
-    slot.set_origin(plain_route(ratings(), vec![moved.clone()])).unwrap();
+    slot.set_origin(&plain_route(ratings(), vec![moved.clone()])).unwrap();
     let plan = slot.pointer().load();
     let group = plan.route(0).unwrap().endpoints(false).group(0).unwrap().endpoints[0].address;
     assert_eq!(group, moved.address);
