@@ -5,6 +5,7 @@
 
 mod condition;
 mod fault;
+mod resource;
 mod settings;
 mod syntax;
 
@@ -18,6 +19,7 @@ use crate::{
     violation::Violation,
 };
 
+pub use self::resource::{check_resource, check_routing_rule};
 pub use crate::violation::Violations;
 
 /// The longest experiment.

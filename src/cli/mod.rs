@@ -1,8 +1,10 @@
 //! The command line: one file per command; this one has the list, the telemetry and the exit codes.
 
 mod bookinfo;
+mod crds;
 mod options;
 mod proxy;
+mod validate;
 
 use std::process::ExitCode;
 
@@ -30,6 +32,10 @@ enum Command {
     Proxy(proxy::Args),
     /// Serve one of the tutorial's four services
     Bookinfo(bookinfo::Args),
+    /// Check files with Experiments without a cluster
+    Validate(validate::Args),
+    /// Print the CustomResourceDefinitions
+    Crds(crds::Args),
 }
 
 /// Reads the arguments, runs the command, and gives the exit code of the process.
@@ -52,6 +58,8 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Proxy(args) => proxy::run(args),
         Command::Bookinfo(args) => bookinfo::run(args),
+        Command::Validate(args) => validate::run(&args),
+        Command::Crds(args) => crds::run(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
