@@ -11,7 +11,7 @@ use anyhow::Context as _;
 
 use crate::api::{crds, manifest};
 
-/// Print the CustomResourceDefinitions: experiments, reports, routingrules and meshes of glooshot.solo.io.
+/// Print the CustomResourceDefinitions: experiments, reports, routingrules and meshes of glooshot.solo.io
 ///
 ///   glooshot crds | kubectl apply -f -
 ///   glooshot crds --output-dir manifests/crds

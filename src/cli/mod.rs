@@ -32,9 +32,7 @@ enum Command {
     Proxy(proxy::Args),
     /// Serve one of the tutorial's four services
     Bookinfo(bookinfo::Args),
-    /// Check files with Experiments without a cluster
     Validate(validate::Args),
-    /// Print the CustomResourceDefinitions
     Crds(crds::Args),
 }
 

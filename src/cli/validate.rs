@@ -13,7 +13,7 @@ use crate::api::manifest::{self, Document, MAX_BYTES, ManifestError};
 
 use super::USAGE;
 
-/// Check files with Experiments, RoutingRules, Reports and Meshes, without a cluster.
+/// Check files with Experiments, RoutingRules, Reports and Meshes, without a cluster
 ///
 ///   glooshot validate -f experiment.yaml
 ///   glooshot validate -f one.yaml -f two.yaml

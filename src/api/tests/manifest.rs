@@ -112,6 +112,28 @@ fn a_wrong_type_is_an_error_with_an_example() {
 }
 
 #[test]
+fn a_mistyped_field_is_checked_as_if_it_had_the_near_name() {
+    let fault = "{destinationServices: [{name: ratings}], fault: {abort: {httpStatus: 500}, percentge: 150}}";
+    let text = format!("{HEAD}spec: {{spec: {{faults: [{fault}]}}}}\n");
+    let documents = manifest::documents(&text).unwrap();
+    let found: Vec<String> = documents[0].violations().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        [
+            "spec.spec.faults[0].fault.percentge: unknown field; did you mean \"percentage\"?",
+            "spec.spec.faults[0].fault.percentage: 150 is not a percentage: it must be above 0 and at most 100, as in 25 or 0.5",
+        ]
+    );
+}
+
+#[test]
+fn a_field_is_not_taken_for_one_that_is_there_already() {
+    assert!(
+        problems("{spec: {faults: [], fault: []}}")[0].starts_with("spec.spec.fault: unknown field; known here are")
+    );
+}
+
+#[test]
 fn every_mistake_of_a_file_is_said_at_once() {
     let found = problems(
         "{spec: {duration: 5, colour: red, faults: [{fault: {percentage: high, delay: {duration: soon, jitter: later}}}], routing: {settle: 1x}}}",
