@@ -3,6 +3,8 @@
 //! | module | job |
 //! |---|---|
 //! | [`api`] | the domain: resources, validation, the verdict, the plan; pure |
+//! | [`engine`] | one experiment from Pending to its result, over any data path |
+//! | [`paths`] | data paths behind the engine's trait |
 //! | [`proxy`] | the data plane: an HTTP proxy that injects the faults of a plan |
 //! | [`demo`] | the tutorial's application, and the tutorial on one machine |
 //! | [`cli`] | one file per command |
@@ -10,7 +12,9 @@
 
 pub mod cli;
 pub mod demo;
+pub mod engine;
 pub mod metrics_server;
+pub mod paths;
 pub mod proxy;
 pub mod signals;
 pub mod telemetry;

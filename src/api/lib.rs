@@ -14,6 +14,7 @@
 //! | [`verdict`] | the step function of a running experiment |
 //! | [`plan`] | what a data plane is told |
 //! | [`pattern`] | regular expressions that an author writes |
+//! | [`traffic_shift`] | what a `RoutingRule` means for the routed ports |
 //! | [`crds`] | the CustomResourceDefinitions |
 
 #![allow(clippy::duplicated_attributes, reason = "printer columns of one CRD share words")]
@@ -35,6 +36,8 @@ mod rules;
 pub mod scenario;
 pub mod status;
 mod strict;
+pub mod traffic_shift;
 pub mod validate;
+pub mod verdict;
 pub mod violation;
 mod yaml;

@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::{
     experiment::Experiment,
     names::{self, Destination, KnownPort, ResolveError, ResourceRef, ServiceName},
+    plan,
     quantity::GoDuration,
     scenario::Scenario,
     violation::Violation,
@@ -27,7 +28,7 @@ pub const MAX_DURATION: Duration = Duration::from_secs(3600);
 /// How long an experiment runs when it does not say.
 pub const DEFAULT_DURATION: Duration = Duration::from_secs(600);
 /// The longest window of a traffic condition.
-pub const MAX_TRAFFIC_INTERVAL: Duration = Duration::from_secs(600);
+pub const MAX_TRAFFIC_INTERVAL: Duration = plan::MAX_INTERVAL;
 /// The window of a traffic condition that does not say.
 pub const DEFAULT_TRAFFIC_INTERVAL: Duration = Duration::from_secs(5);
 /// The requests that a window needs when the condition does not say.
@@ -46,8 +47,6 @@ pub const MAX_KEEP_ROUTED: Duration = Duration::from_secs(3600);
 pub const DEFAULT_MAX_CONCURRENT_DELAYS: u32 = 5_000;
 /// The highest `limits.maxConcurrentDelays`.
 pub const MAX_CONCURRENT_DELAYS: u32 = 100_000;
-/// Services in one list at the most.
-pub const MAX_SERVICES: usize = 32;
 
 /// Where everything that an author writes stands.
 const BODY: &str = "spec.spec";

@@ -2,8 +2,11 @@
 
 mod bookinfo;
 mod crds;
+mod files;
 mod options;
+mod progress;
 mod proxy;
+mod run;
 mod validate;
 
 use std::process::ExitCode;
@@ -28,6 +31,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run an Experiment file against services on this machine
+    Run(Box<run::Args>),
     /// Forward Service ports without faults, until told to stop
     Proxy(proxy::Args),
     /// Serve one of the tutorial's four services
@@ -54,6 +59,7 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
+        Command::Run(args) => run::run(*args),
         Command::Proxy(args) => proxy::run(args),
         Command::Bookinfo(args) => bookinfo::run(args),
         Command::Validate(args) => validate::run(&args),

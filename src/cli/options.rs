@@ -10,7 +10,7 @@ use std::{
 use clap::ValueEnum;
 use glooshot_api::{
     names::{KnownPort, ServiceName, ServicePort},
-    plan::{Endpoint, PlannedRoute, PlannedSource},
+    plan::{Endpoint, PlannedRoute, PlannedSource, SubsetWeight},
     quantity::GoDuration,
 };
 
@@ -66,6 +66,7 @@ pub(crate) struct RouteOption {
     port: ServicePort,
     listen: SocketAddr,
     endpoints: Vec<Endpoint>,
+    weights: Vec<SubsetWeight>,
 }
 
 /// One `--source`.
@@ -92,7 +93,7 @@ impl FromStr for RouteOption {
         if let Some(twice) = endpoints.iter().find(|e| !seen.insert((e.address, e.subset.clone()))) {
             return Err(format!("upstream {} is named twice in {text:?}", twice.address));
         }
-        Ok(Self { port: service_port(name)?, listen: address("LISTEN", listen)?, endpoints })
+        Ok(Self { port: service_port(name)?, listen: address("LISTEN", listen)?, endpoints, weights: Vec::new() })
     }
 }
 
@@ -186,8 +187,11 @@ impl ProxyOptions {
             ..Limits::default()
         };
         let routes = self.routes.iter().map(|route| {
-            let planned =
-                PlannedRoute { port: route.port.clone(), endpoints: route.endpoints.clone(), weights: Vec::new() };
+            let planned = PlannedRoute {
+                port: route.port.clone(),
+                endpoints: route.endpoints.clone(),
+                weights: route.weights.clone(),
+            };
             StaticRoute { listen: route.listen, origin: Origin { port: route.port.clone(), route: planned } }
         });
         Ok(ProxyConfig {
@@ -199,6 +203,13 @@ impl ProxyOptions {
                 ForwardedForOption::Overwrite => ForwardedFor::Overwrite,
             },
         })
+    }
+
+    /// Shifts the traffic of a port between its subsets.
+    pub(crate) fn shift(&mut self, port: &ServicePort, weights: &[SubsetWeight]) {
+        for route in self.routes.iter_mut().filter(|route| route.port == *port) {
+            route.weights = weights.to_vec();
+        }
     }
 
     /// The routed ports and their subsets, against which the names in files are resolved.

@@ -85,6 +85,11 @@ pub(crate) struct LiveExperiment {
 }
 
 impl LivePlan {
+    /// The plan's generation.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// What the listener with this index does with a request.
     pub(crate) fn route(&self, listener: usize) -> Option<&RouteView> {
         self.routes.get(listener)

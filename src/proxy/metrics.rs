@@ -143,6 +143,8 @@ pub(crate) struct Published {
     pub(crate) connections: AtomicU64,
     pub(crate) active_connections: AtomicU64,
     pub(crate) accept_errors: AtomicU64,
+    /// Rises whenever the core begins its periodic work.
+    pub(crate) heartbeat: AtomicU64,
     passed: Mutex<FxHashMap<(usize, Protocol), u64>>,
 }
 

@@ -49,7 +49,10 @@ mod worker;
 use std::{
     fmt, io,
     net::SocketAddr,
-    sync::{Arc, atomic::AtomicUsize},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -80,6 +83,9 @@ use self::{
 
 /// Cores that a proxy uses by default at the most: it shares a node with what it serves.
 pub const DEFAULT_MAX_WORKERS: usize = 4;
+
+/// Between two looks at the cores' heartbeats.
+const HEARTBEAT_POLL: Duration = Duration::from_millis(2);
 
 /// What a proxy is started with.
 #[derive(Clone, Debug)]
@@ -247,9 +253,24 @@ impl Control {
         self.shared.slot.renew(fencing, generation, time_to_live)
     }
 
-    /// Switches the faults off at once.
+    /// The generation of the plan in force; 0 before the first.
+    pub fn generation(&self) -> u64 {
+        self.shared.slot.pointer().load().generation()
+    }
+
+    /// Switches the faults off at once. A decision that a core has already made is carried out within microseconds;
+    /// [`Control::settled`] waits for that.
     pub fn disarm(&self) {
         self.shared.slot.disarm();
+    }
+
+    /// Returns when every core has begun something new since the call, so that no decision from before is under way.
+    pub async fn settled(&self) {
+        let beats = || self.shared.published.iter().map(|core| core.heartbeat.load(Ordering::Acquire));
+        let before: Vec<u64> = beats().collect();
+        while beats().zip(&before).any(|(now, before)| now == *before) {
+            tokio::time::sleep(HEARTBEAT_POLL).await;
+        }
     }
 
     /// Changes where a Service port's requests go without a plan.

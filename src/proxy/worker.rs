@@ -206,6 +206,7 @@ impl Worker {
             interval.tick().await;
             let now = Moment::now();
             self.clock.store(now.as_nanos(), Ordering::Relaxed);
+            self.metrics.published().heartbeat.fetch_add(1, Ordering::AcqRel);
             self.shared.slot.tick(now);
             if count % SWEEP_TICKS == 0 || self.is_closing() {
                 self.sweep(now);

@@ -1,5 +1,11 @@
 //! What the webhook allows and denies, as the API server asks it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value
+)]
 
 use glooshot_webhook::review;
 use serde_json::{Value, json};

@@ -2,8 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::{MAX_SERVICES, Names, Pass, Violations, check};
-use crate::{manifest::Resource, mesh::Mesh, names::ResourceRef, routing_rule::RoutingRule, violation::Violation};
+use super::{Names, Pass, Violations, check};
+use crate::{
+    manifest::Resource, mesh::Mesh, names::ResourceRef, plan::MAX_SERVICES, routing_rule::RoutingRule,
+    violation::Violation,
+};
 
 /// The highest weight of one destination.
 const MAX_WEIGHT: u32 = 1_000_000;

@@ -1,0 +1,253 @@
+//! `glooshot run`: a real Experiment file against services on this machine.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::{Context as _, anyhow, bail};
+use clap::ValueEnum;
+use glooshot_api::{
+    experiment::Experiment,
+    manifest::{self, Resource},
+    names::{KnownPort, ServiceName},
+    quantity::GoDuration,
+    report::{Report, ReportSpec},
+    scenario::Scenario,
+    status::ResultState,
+    traffic_shift, validate,
+};
+
+use super::{
+    options::{DRAIN_QUIET, ProxyOptions},
+    progress::Show,
+    proxy::start,
+};
+use crate::{
+    engine::{
+        Outcome,
+        condition::{AllowedHost, EgressPolicy, Prometheus},
+        progress::progress_channel,
+        run::Run,
+        stop::stop_channel,
+    },
+    paths::local::LocalPath,
+    proxy::Proxy,
+    signals::{Interrupt, runtime},
+};
+
+/// Exit code of an experiment that failed.
+const FAILED: u8 = 1;
+/// Exit code of an experiment from which nothing can be concluded.
+const INCONCLUSIVE: u8 = 3;
+/// Exit code after Ctrl-C, as shells count it.
+const INTERRUPTED: u8 = 130;
+
+/// Run an Experiment file against services on this machine, through a proxy in this process.
+///
+///   glooshot run -f experiment.yaml \
+///     --route 'bookinfo/ratings:9080=127.0.0.1:19080->127.0.0.1:9080'
+///
+/// Send your traffic to 127.0.0.1:19080 meanwhile. The faults begin after a time to settle (routing.settle, 5s by
+/// default) and end with the experiment, with Ctrl-C, and with this process, however it ends.
+///
+/// Exit code: 0 Succeeded, 1 Failed, 3 Inconclusive, 2 usage or invalid file, 130 Ctrl-C.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Args {
+    /// The file with the Experiment; - is standard input
+    #[arg(short, long, value_name = "FILE")]
+    file: PathBuf,
+
+    #[command(flatten)]
+    proxy: ProxyOptions,
+
+    /// A file with a RoutingRule that shifts traffic between subsets
+    #[arg(long = "routing-rule", value_name = "FILE")]
+    routing_rules: Vec<PathBuf>,
+
+    /// The Prometheus that queries are sent to, as in http://127.0.0.1:9090
+    #[arg(long, value_name = "URL", env = "PROMETHEUS_URL")]
+    prometheus_url: Option<String>,
+
+    /// Between two polls of a query or a webhook
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    polling_interval: GoDuration,
+
+    /// The longest wait for one answer of Prometheus
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    query_timeout: GoDuration,
+
+    /// A host (HOST or HOST:PORT) that webhookUrl may name; no other is asked
+    #[arg(long = "allow-webhook", value_name = "HOST")]
+    allow_webhooks: Vec<AllowedHost>,
+
+    /// Write the result and the Report into this directory as well
+    #[arg(long, value_name = "DIR")]
+    report_dir: Option<PathBuf>,
+
+    /// The form of the result
+    #[arg(short, long, value_name = "FORMAT", default_value = "yaml")]
+    output: Format,
+
+    /// Make the dice repeat: the same seed and the same requests give the same faults
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// As kubectl prints it
+    Yaml,
+    /// One JSON document
+    Json,
+}
+
+/// Everything that the arguments and files say, checked before anything is started.
+struct Prepared {
+    experiment: Experiment,
+    scenario: Scenario,
+    options: ProxyOptions,
+    prometheus: Option<Prometheus>,
+    webhooks: EgressPolicy,
+}
+
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let prepared = prepare(&args)?;
+    runtime()?.block_on(execute(prepared, &args))
+}
+
+/// Reads and checks everything.
+fn prepare(args: &Args) -> anyhow::Result<Prepared> {
+    let mut options = args.proxy.clone();
+    let known = options.known_ports();
+    let experiment = read_experiment(&args.file)?;
+    let callers: Vec<ServiceName> = options.planned_sources().into_iter().map(|source| source.service).collect();
+    let checked = validate::check(&experiment).and_then(|checked| checked.resolve_with_callers(&known, &callers));
+    let scenario = checked.map_err(|violations| anyhow!("{}: {violations}", args.file.display()))?;
+    if let Some(mesh) = &experiment.spec.spec.target_mesh {
+        eprintln!("targetMesh {mesh} is noted; on this machine the proxy in this process is the only data path");
+    }
+    for file in &args.routing_rules {
+        shift(&mut options, file, &known)?;
+    }
+    let prometheus = args.prometheus_url.as_deref().map(|url| Prometheus::new(url, args.query_timeout.get()));
+    Ok(Prepared {
+        experiment,
+        scenario,
+        options,
+        prometheus: prometheus.transpose()?,
+        webhooks: EgressPolicy::new(args.allow_webhooks.iter().cloned()),
+    })
+}
+
+fn read_experiment(file: &Path) -> anyhow::Result<Experiment> {
+    let text = super::files::read(file)?;
+    let mut experiment = manifest::read_experiment(&text).with_context(|| file.display().to_string())?;
+    // What an earlier run left in the file is not this run's.
+    experiment.status = None;
+    Ok(experiment)
+}
+
+/// Applies the routing rules of a file.
+fn shift(options: &mut ProxyOptions, file: &Path, known: &[KnownPort]) -> anyhow::Result<()> {
+    let text = super::files::read(file)?;
+    for resource in manifest::read(&text).with_context(|| file.display().to_string())? {
+        let Resource::RoutingRule(rule) = resource else {
+            bail!("{}: only RoutingRules can be given with --routing-rule", file.display());
+        };
+        let shares = traffic_shift::shares(&rule, known).map_err(|found| anyhow!("{}: {found}", file.display()))?;
+        for (port, weights) in shares {
+            options.shift(&port, &weights);
+        }
+    }
+    Ok(())
+}
+
+async fn execute(prepared: Prepared, args: &Args) -> anyhow::Result<ExitCode> {
+    let Prepared { experiment, scenario, options, prometheus, webhooks } = prepared;
+    let interrupt = Interrupt::new()?;
+    let proxy = start(&options).await?;
+    eprintln!("ready");
+    let path = Arc::new(LocalPath::new(proxy.control(), options.planned_sources(), args.seed));
+    let (stop, signal) = stop_channel();
+    let (progress, events) = progress_channel();
+    let show = tokio::spawn(Show::new(scenario.duration, proxy.control()).follow(events));
+    let run = Run::new(scenario, path)
+        .prometheus(prometheus)
+        .webhooks(webhooks)
+        .polling_interval(args.polling_interval.get())
+        .progress(progress)
+        .run(signal);
+    // In a task of its own: a panic of the engine ends that task, whose guard cuts the faults, and is told here.
+    let mut running = tokio::spawn(run);
+    let mut interrupted = false;
+    let outcome = loop {
+        tokio::select! {
+            ended = &mut running => break ended,
+            () = interrupt.wait(), if !interrupted => {
+                interrupted = true;
+                stop.stop("interrupted by a signal");
+            }
+        }
+    };
+    let outcome = outcome.context("the engine failed; its faults are off")??;
+    if let Err(error) = show.await {
+        tracing::debug!(%error, "the progress display failed");
+    }
+    stop_proxy(proxy).await;
+    for warning in &outcome.warnings {
+        eprintln!("warning: {warning}");
+    }
+    tell(args, experiment, &outcome)?;
+    Ok(if interrupted { ExitCode::from(INTERRUPTED) } else { exit_code(outcome.result.state) })
+}
+
+/// Drains; a proxy that does not stop in order is ended with the process.
+async fn stop_proxy(proxy: Proxy) {
+    if let Err(error) = proxy.drain(DRAIN_QUIET).await {
+        eprintln!("warning: the proxy did not stop in order: {error}");
+    }
+}
+
+fn exit_code(state: ResultState) -> ExitCode {
+    match state {
+        ResultState::Succeeded => ExitCode::SUCCESS,
+        ResultState::Failed => ExitCode::from(FAILED),
+        ResultState::Inconclusive | ResultState::Pending | ResultState::Started => ExitCode::from(INCONCLUSIVE),
+    }
+}
+
+/// Prints the experiment with its result, and writes it and the Report where that is asked for.
+fn tell(args: &Args, mut experiment: Experiment, outcome: &Outcome) -> anyhow::Result<()> {
+    experiment.status = Some(outcome.status.clone());
+    let result = render(args.output, &experiment)?;
+    print!("{result}");
+    let Some(directory) = &args.report_dir else { return Ok(()) };
+    fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    let report = render(args.output, &report_of(&experiment, outcome.report.clone()))?;
+    let extension = if args.output == Format::Json { "json" } else { "yaml" };
+    let name = experiment.metadata.name.as_deref().unwrap_or("experiment");
+    for (kind, text) in [("result", result), ("report", report)] {
+        let file = directory.join(format!("{name}.{kind}.{extension}"));
+        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+        eprintln!("wrote {}", file.display());
+    }
+    Ok(())
+}
+
+/// The Report has the name and the namespace of its Experiment.
+pub(crate) fn report_of(experiment: &Experiment, spec: ReportSpec) -> Report {
+    let mut report = Report::new(experiment.metadata.name.as_deref().unwrap_or("experiment"), spec);
+    report.metadata.namespace.clone_from(&experiment.metadata.namespace);
+    report
+}
+
+fn render<T: serde::Serialize>(format: Format, value: &T) -> anyhow::Result<String> {
+    Ok(match format {
+        Format::Yaml => manifest::to_yaml(value)?,
+        Format::Json => serde_json::to_string_pretty(value)? + "\n",
+    })
+}

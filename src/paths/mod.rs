@@ -1,0 +1,3 @@
+//! Data paths behind the engine's one trait.
+
+pub mod local;
