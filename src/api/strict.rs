@@ -288,6 +288,7 @@ fn example_of(path: &str) -> String {
     let field = path.rsplit('.').next().unwrap_or(path);
     let field = field.split('[').next().unwrap_or(field);
     let example = match field {
+        "duration" if path.ends_with(".delay.duration") => "duration: \"2s\"",
         "duration" => "duration: \"600s\"",
         "interval" => "interval: \"5s\"",
         "settle" => "settle: \"5s\"",

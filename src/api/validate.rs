@@ -217,7 +217,7 @@ impl<'a> Pass<'a> {
         match self.names {
             Names::AsWritten => Some(Destination { service: self.as_written(reference), port: None, subset: None }),
             Names::Known { ports, .. } => {
-                names::resolve(reference, ports).map_err(|error| self.report(path, error.to_string())).ok()
+                self.resolve(reference, ports).map_err(|error| self.report(path, error.to_string())).ok()
             }
         }
     }
@@ -232,7 +232,7 @@ impl<'a> Pass<'a> {
         if callers.contains(&written) {
             return Some(written);
         }
-        match names::resolve(reference, ports) {
+        match self.resolve(reference, ports) {
             Ok(Destination { subset: Some(subset), service, .. }) => {
                 self.report(path, format!("names the subset {subset} of {service}; an origin is a whole service"));
                 None
@@ -250,6 +250,12 @@ impl<'a> Pass<'a> {
                 None
             }
         }
+    }
+
+    /// A Service that is named without a namespace is in the experiment's own: a name must not reach into another by omission.
+    fn resolve(&self, reference: &ResourceRef, ports: &[KnownPort]) -> Result<Destination, ResolveError> {
+        let ServiceName { namespace, name } = self.as_written(reference);
+        names::resolve(&ResourceRef { name, namespace: Some(namespace) }, ports)
     }
 
     fn as_written(&self, reference: &ResourceRef) -> ServiceName {

@@ -100,7 +100,7 @@ fn a_wrong_type_is_an_error_with_an_example() {
         ),
         (
             "{spec: {faults: [{fault: {delay: {}}}]}}",
-            "spec.spec.faults[0].fault.delay.duration: is required, as in duration: \"600s\"",
+            "spec.spec.faults[0].fault.delay.duration: is required, as in duration: \"2s\"",
         ),
         ("{spec: {limits: {maxInjected: -1}}}", "spec.spec.limits.maxInjected: -1 is below 1, as in maxInjected: 100"),
         (
