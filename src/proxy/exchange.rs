@@ -155,7 +155,7 @@ impl Exchange {
             service = %self.caller.port,
             client = %self.caller.address,
             status = self.status.as_u16(),
-            flag = self.flag.as_str(!self.delay.is_zero()),
+            flag = %self.flag.as_str(!self.delay.is_zero()),
             micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX),
             fault = self.marker.as_ref().and_then(|marker| marker.to_str().ok()).unwrap_or("-"),
         );
