@@ -81,7 +81,7 @@ fn subset(destination: &WeightedDestination, port: &ServicePort, known: &[KnownP
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
 
     use super::*;
     use crate::{manifest, names::ServiceName};

@@ -1,11 +1,13 @@
 //! The command line: one file per command; this one has the list, the telemetry and the exit codes.
 
 mod bookinfo;
+mod crds;
 mod files;
 mod options;
 mod progress;
 mod proxy;
 mod run;
+mod validate;
 
 use std::process::ExitCode;
 
@@ -35,6 +37,8 @@ enum Command {
     Proxy(proxy::Args),
     /// Serve one of the tutorial's four services
     Bookinfo(bookinfo::Args),
+    Validate(validate::Args),
+    Crds(crds::Args),
 }
 
 /// Reads the arguments, runs the command, and gives the exit code of the process.
@@ -58,6 +62,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Proxy(args) => proxy::run(args),
         Command::Bookinfo(args) => bookinfo::run(args),
+        Command::Validate(args) => validate::run(&args),
+        Command::Crds(args) => crds::run(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
