@@ -31,11 +31,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run an Experiment file against services on this machine
     Run(Box<run::Args>),
-    /// Forward Service ports without faults, until told to stop
     Proxy(proxy::Args),
-    /// Serve one of the tutorial's four services
     Bookinfo(bookinfo::Args),
     Validate(validate::Args),
     Crds(crds::Args),
