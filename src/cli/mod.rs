@@ -1,6 +1,7 @@
 //! The command line: one file per command; this one has the list, the telemetry and the exit codes.
 
 mod bookinfo;
+mod demo;
 mod files;
 mod options;
 mod progress;
@@ -29,6 +30,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Watch the tutorial on this machine: a weakness is found, and its fix is proved
+    Demo(demo::Args),
     /// Run an Experiment file against services on this machine
     Run(Box<run::Args>),
     /// Forward Service ports without faults, until told to stop
@@ -55,6 +58,7 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
+        Command::Demo(args) => demo::run(args),
         Command::Run(args) => run::run(*args),
         Command::Proxy(args) => proxy::run(args),
         Command::Bookinfo(args) => bookinfo::run(args),
