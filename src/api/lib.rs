@@ -8,7 +8,7 @@
 //! | [`report`], [`routing_rule`], [`mesh`] | the other resources |
 //! | [`names`] | Services, their ports, and upstream names such as `bookinfo-ratings-9080` |
 //! | [`quantity`] | values with units: Go durations, percentages, comparison operators |
-//! | `validate` | every static rule; turns an `Experiment` into a [`scenario::Scenario`] |
+//! | [`validate`] | every static rule; turns an `Experiment` into a [`scenario::Scenario`] |
 //! | [`manifest`] | files given to the command line: strict reading, near-name suggestions |
 //! | [`scenario`] | an experiment that has passed validation, with defaults filled in |
 //! | [`verdict`] | the step function of a running experiment |

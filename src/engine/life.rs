@@ -234,7 +234,7 @@ impl<P: DataPath> Life<P> {
         self.told.missing_callers = self.path.missing_callers();
         if self.state.phase() == Phase::Concluding {
             let facts = Facts {
-                injected: self.told.injection.iter().map(injected).sum(),
+                injected: self.told.injection.iter().map(injected).fold(0, u64::saturating_add),
                 missing_callers: self.told.missing_callers.clone(),
                 unknown_metrics: self.unknown_metrics().await,
             };

@@ -99,7 +99,7 @@ impl fmt::Display for ProgressEvent {
         match self {
             Self::Routed { path, reason } => write!(f, "routed through the {path} data path: {reason}"),
             Self::Settling(time) => write!(f, "settling for {time:?}, faults off"),
-            Self::FaultsOn => f.write_str("FAULTS ON"),
+            Self::FaultsOn => f.write_str("faults on"),
             Self::Sample { name, value, .. } => write!(f, "condition {name}: {}", go_float(*value)),
             Self::QueryError { name, message, in_a_row, .. } => {
                 write!(f, "condition {name}: {message} ({in_a_row} in a row)")
@@ -109,9 +109,9 @@ impl fmt::Display for ProgressEvent {
             Self::Tripped { name, value, threshold, operator, .. } => {
                 write!(f, "condition {name} TRIPPED: {} {operator} {}", go_float(*value), go_float(*threshold))
             }
-            Self::FaultsOff { stop_latency: None } => f.write_str("FAULTS OFF"),
+            Self::FaultsOff { stop_latency: None } => f.write_str("faults off"),
             Self::FaultsOff { stop_latency: Some(time) } => {
-                write!(f, "FAULTS OFF {:.1} ms after the crossing", time.as_secs_f64() * 1_000.0)
+                write!(f, "faults off {:.3} ms after the crossing", time.as_secs_f64() * 1_000.0)
             }
             Self::StopError(message) => write!(f, "not stopped yet, trying again: {message}"),
             Self::Restored => f.write_str("everything is as it was before"),

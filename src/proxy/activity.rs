@@ -12,6 +12,8 @@ use super::{clock::Moment, limits::Limits};
 pub(crate) struct Activity {
     /// A request is under way.
     busy: AtomicBool,
+    /// The connection has switched to another protocol.
+    switched: AtomicBool,
     /// When the connection became idle.
     idle_since: AtomicU64,
     /// When the first byte of a head came; 0 while there is none.
@@ -36,6 +38,7 @@ impl Activity {
     pub(crate) fn new(now: Moment) -> Self {
         Self {
             busy: AtomicBool::new(false),
+            switched: AtomicBool::new(false),
             idle_since: AtomicU64::new(now.as_nanos()),
             head_since: AtomicU64::new(0),
             moved: AtomicU64::new(now.as_nanos()),
@@ -67,6 +70,16 @@ impl Activity {
         self.busy.store(false, Ordering::Relaxed);
     }
 
+    /// A switch of protocols has been agreed on: what follows are not requests.
+    pub(crate) fn switch(&self) {
+        self.switched.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the connection speaks another protocol now.
+    pub(crate) fn is_switched(&self) -> bool {
+        self.switched.load(Ordering::Relaxed)
+    }
+
     /// How long no request has been under way and none has begun to arrive; `None` otherwise.
     pub(crate) fn idle_for(&self, now: Moment) -> Option<Duration> {
         let idle = !self.busy.load(Ordering::Relaxed) && self.head_since.load(Ordering::Relaxed) == 0;
@@ -76,6 +89,10 @@ impl Activity {
     /// Whether the connection has exceeded a limit.
     pub(crate) fn too_slow(&self, limits: &Limits, now: Moment) -> Option<TooSlow> {
         let since = |mark: &AtomicU64| now.since(Moment::from_nanos(mark.load(Ordering::Relaxed)));
+        // A tunnel has its own limit.
+        if self.is_switched() {
+            return None;
+        }
         if self.busy.load(Ordering::Relaxed) {
             return (since(&self.moved) > limits.stalled).then_some(TooSlow::Stalled);
         }

@@ -74,7 +74,7 @@ fn target_and_host<B>(gate: &Gate, request: &mut Request<B>) -> Result<(), Rejec
         }
         // §3.2.2: the target's authority wins over Host, which is rewritten; the origin sees origin-form.
         (Some("http" | "https"), Some(authority)) => {
-            if has_userinfo(authority) {
+            if has_userinfo(authority) || !has_plain_port(authority) {
                 return Err(Reject::Target);
             }
             let value = HeaderValue::from_str(authority.as_str()).map_err(|_| Reject::Target)?;
@@ -101,7 +101,15 @@ fn host(headers: &HeaderMap, version: Version) -> Result<Option<&HeaderValue>, R
 fn is_host(value: &[u8]) -> bool {
     let plain =
         |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b':' | b'[' | b']' | b'%' | b'~');
-    !value.is_empty() && value.iter().all(plain) && Authority::try_from(value).is_ok_and(|a| !a.host().is_empty())
+    !value.is_empty()
+        && value.iter().all(plain)
+        && Authority::try_from(value).is_ok_and(|a| !a.host().is_empty() && has_plain_port(&a))
+}
+
+/// Whether the port, where there is one, is a number (RFC 3986 §3.2.3: it may be empty).
+fn has_plain_port(authority: &Authority) -> bool {
+    let behind_host = authority.as_str().get(authority.host().len()..).unwrap_or_default();
+    behind_host.strip_prefix(':').map_or(behind_host.is_empty(), |port| port.is_empty() || port.parse::<u16>().is_ok())
 }
 
 fn has_userinfo(authority: &Authority) -> bool {

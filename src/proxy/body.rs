@@ -9,7 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::{Bytes, Incoming};
 use pin_project::pin_project;
 
-use super::{error::Flag, exchange::Exchange, pool::Lease};
+use super::{error::Flag, exchange::Exchange, pool::Lease, trailers};
 
 /// The body of a request on its way to the upstream.
 #[derive(Debug)]
@@ -25,10 +25,10 @@ impl Body for RequestBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Polled> {
         match self.project() {
             RequestBodyProjection::Empty => Poll::Ready(None),
-            RequestBodyProjection::Client(body) => body.poll_frame(cx),
+            RequestBodyProjection::Client(body) => body.poll_frame(cx).map(without_forbidden_trailers),
         }
     }
 
@@ -45,6 +45,21 @@ impl Body for RequestBody {
             Self::Client(body) => body.size_hint(),
         }
     }
+}
+
+/// What is polled from a body.
+type Polled = Option<Result<Frame<Bytes>, hyper::Error>>;
+
+/// A frame as it came, unless it holds trailers: then without those that must not pass.
+fn without_forbidden_trailers(polled: Polled) -> Polled {
+    polled.map(|frame| {
+        frame.map(|mut frame| {
+            if let Some(trailers) = frame.trailers_mut() {
+                trailers::strip(trailers);
+            }
+            frame
+        })
+    })
 }
 
 /// The body of a response on its way to the client.
@@ -96,7 +111,7 @@ impl Body for ResponseBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Polled> {
         match self.project() {
             ResponseBodyProjection::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             ResponseBodyProjection::Upstream(mut body, tail) => {
@@ -108,7 +123,7 @@ impl Body for ResponseBody {
                     Poll::Ready(Some(Ok(_))) if body.is_end_stream() => tail.end(),
                     Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
                 }
-                polled
+                polled.map(without_forbidden_trailers)
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A client's socket: the bytes that were read to recognise it come first, and every movement is noted.
+//! A client's socket: the bytes that were read to recognise it come first, their framing is followed, and every movement is noted.
 
 use std::{
     io::{self, IoSlice},
@@ -16,7 +16,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::activity::Activity;
+use super::{activity::Activity, framing::Follower};
 
 /// A socket with a beginning that has already been read.
 #[derive(Debug)]
@@ -28,6 +28,7 @@ pub(crate) struct ClientIo {
     position: usize,
     #[pin]
     stream: TcpStream,
+    follower: Follower,
     watched: Option<Watched>,
 }
 
@@ -40,7 +41,7 @@ struct Watched {
 impl ClientIo {
     /// The socket, with the bytes that have been read from it.
     pub(crate) fn new(first: Vec<u8>, stream: TcpStream) -> Self {
-        Self { first, position: 0, stream, watched: None }
+        Self { first, position: 0, stream, follower: Follower::default(), watched: None }
     }
 
     /// Notes every movement from here, with the time of a coarse clock.
@@ -58,6 +59,7 @@ impl Watched {
 impl AsyncRead for ClientIo {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.project();
+        let before = buffer.filled().len();
         if let Some(left) = this.first.get(*this.position..).filter(|left| !left.is_empty()) {
             let taken = left.get(..left.len().min(buffer.remaining())).unwrap_or_default();
             buffer.put_slice(taken);
@@ -67,7 +69,6 @@ impl AsyncRead for ClientIo {
                 *this.position = 0;
             }
         } else {
-            let before = buffer.filled().len();
             ready!(this.stream.poll_read(cx, buffer))?;
             if buffer.filled().len() == before {
                 return Poll::Ready(Ok(()));
@@ -75,8 +76,14 @@ impl AsyncRead for ClientIo {
         }
         if let Some(watched) = this.watched {
             watched.activity.received(watched.now());
+            if watched.activity.is_switched() {
+                this.follower.off();
+            }
         }
-        Poll::Ready(Ok(()))
+        let received = buffer.filled().get(before..).unwrap_or_default();
+        Poll::Ready(
+            this.follower.follow(received).map_err(|malformed| io::Error::new(io::ErrorKind::InvalidData, malformed)),
+        )
     }
 }
 

@@ -125,7 +125,7 @@ async fn serve_http(worker: &Rc<Worker>, caller: Rc<Caller>, mut io: ClientIo) {
 /// Passes a connection that is not HTTP/1 through to an endpoint.
 async fn pass_through(worker: &Worker, caller: &Caller, protocol: Protocol, first: &[u8], stream: TcpStream) {
     worker.metrics.passed_through(caller.listener, protocol);
-    caller.connection.request_begins();
+    caller.connection.switch();
     let Some(mut upstream) = connect_any(worker, caller).await else { return };
     if upstream.write_all(first).await.is_ok() {
         tunnel::splice(stream, upstream, worker.shared.limits.tunnel_idle).await;

@@ -54,3 +54,26 @@ pub(crate) fn jittered(duration: Duration, jitter: Duration, random: u64) -> Dur
     let nanoseconds = (duration.as_nanos() + offset).saturating_sub(jitter.as_nanos());
     Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn jitter_stays_within_its_bounds(ms in 1u64..1_000, jitter in 0u64..1_000, random: u64) {
+            let (delay, jitter) = (Duration::from_millis(ms.max(jitter)), Duration::from_millis(jitter));
+            let time = jittered(delay, jitter, random);
+            prop_assert!(time >= delay - jitter && time <= delay + jitter);
+        }
+    }
+
+    #[test]
+    fn jitter_reaches_both_ends() {
+        let (delay, jitter) = (Duration::from_millis(100), Duration::from_millis(50));
+        assert_eq!(jittered(delay, jitter, 0), Duration::from_millis(50));
+        assert_eq!(jittered(delay, jitter, u64::MAX), Duration::from_millis(150));
+    }
+}

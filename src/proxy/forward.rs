@@ -5,7 +5,10 @@
 
 use std::{net::SocketAddr, rc::Rc};
 
-use http::{HeaderName, HeaderValue, Method, Request, Response, Version, header::VIA};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version,
+    header::{TRANSFER_ENCODING, VIA},
+};
 use hyper::{
     body::{Body as _, Incoming},
     upgrade::OnUpgrade,
@@ -22,6 +25,7 @@ use super::{
     hop_by_hop,
     pool::Lease,
     select::Selection,
+    upstream_io::{Answered, UpstreamIo},
     worker::{ForwardedFor, Worker},
 };
 
@@ -59,7 +63,7 @@ pub(crate) async fn forward(
             Ok(Ok(response)) => return Ok(Forwarded { response, lease, upgrade }),
             Ok(Err(failure)) => failure,
         };
-        let broke = !failure.error().is_parse() && !failure.error().is_user();
+        let broke = !lease.answered.has_begun() && !failure.error().is_parse() && !failure.error().is_user();
         let again = failure.take_message().or(spare);
         match again {
             // Only a reused connection can have been closed without our knowing, so a second try goes over a new one.
@@ -135,10 +139,11 @@ pub(crate) async fn dial(worker: &Worker, address: SocketAddr) -> Option<TcpStre
 
 async fn handshake(worker: &Worker, address: SocketAddr, stream: TcpStream) -> Result<Lease, Stop> {
     let limits = &worker.shared.limits;
+    let answered = Answered::default();
     let made = hyper::client::conn::http1::Builder::new()
         .max_headers(limits.response_headers)
         .max_buf_size(limits.head_bytes)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(UpstreamIo::new(stream, answered.clone())))
         .await;
     let (sender, connection) = made.map_err(|error| blame(&error))?;
     tokio::task::spawn_local(async move {
@@ -146,7 +151,7 @@ async fn handshake(worker: &Worker, address: SocketAddr, stream: TcpStream) -> R
             tracing::trace!(%address, %error, "upstream connection ended");
         }
     });
-    Ok(worker.pool.adopt(address, sender))
+    Ok(worker.pool.adopt(address, sender, answered))
 }
 
 /// Makes the client's request ours: nothing of the client's connection in it, our own marks added behind.
@@ -154,6 +159,7 @@ fn prepare(worker: &Worker, caller: &Caller, request: &mut Request<Incoming>) ->
     let token = if request.version() == Version::HTTP_11 { hop_by_hop::upgrade_token(request.headers()) } else { None };
     let upgrade = token.is_some().then(|| hyper::upgrade::on(&mut *request));
     *request.version_mut() = Version::HTTP_11;
+    let request_has_chunks = request.headers().contains_key(TRANSFER_ENCODING);
     let headers = request.headers_mut();
     hop_by_hop::strip(headers);
     if let Some(token) = token {
@@ -161,20 +167,30 @@ fn prepare(worker: &Worker, caller: &Caller, request: &mut Request<Incoming>) ->
         headers.insert(http::header::UPGRADE, token);
     }
     headers.append(VIA, caller.via.clone());
-    match worker.shared.forwarded_for {
+    if request_has_chunks {
+        // hyper writes a body of unknown length for GET and HEAD only when the head says so.
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    forwarded_for(worker.shared.forwarded_for, caller, headers);
+    upgrade
+}
+
+/// Says who the client is, in one form only: two that disagree are worse than none.
+fn forwarded_for(mode: ForwardedFor, caller: &Caller, headers: &mut HeaderMap) {
+    match mode {
+        // A caller that speaks Forwarded alone (RFC 7239) gets the next hop in it.
+        ForwardedFor::Append if headers.contains_key(FORWARDED) && !headers.contains_key(X_FORWARDED_FOR) => {
+            headers.append(FORWARDED, caller.forwarded.clone());
+        }
         ForwardedFor::Append => {
+            headers.remove(FORWARDED);
             headers.append(X_FORWARDED_FOR, caller.forwarded_for.clone());
-            if headers.contains_key(FORWARDED) {
-                // Two forms that disagree are worse than none: whoever sent Forwarded gets the next hop in it, too.
-                headers.append(FORWARDED, caller.forwarded.clone());
-            }
         }
         ForwardedFor::Overwrite => {
-            headers.insert(X_FORWARDED_FOR, caller.forwarded_for.clone());
             headers.remove(FORWARDED);
+            headers.insert(X_FORWARDED_FOR, caller.forwarded_for.clone());
         }
     }
-    upgrade
 }
 
 /// Keeps an upgraded pair of connections together until both ends are closed.

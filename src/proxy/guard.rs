@@ -209,3 +209,6 @@ pub(crate) fn judge(condition: &PlannedCondition, tally: Tally) -> Judgement {
     };
     Judgement { value, trips: operator.trips(value, threshold) }
 }
+
+#[cfg(test)]
+mod tests;

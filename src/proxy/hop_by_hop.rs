@@ -64,3 +64,50 @@ pub(crate) fn upgrade_token(headers: &HeaderMap) -> Option<HeaderValue> {
     let is_h2c = value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"h2c");
     (named && !is_h2c).then(|| value.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(list: &[(&'static str, &'static str)]) -> HeaderMap {
+        list.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
+    }
+
+    #[test]
+    fn what_belongs_to_the_connection_is_removed_with_what_it_names() {
+        let mut map = headers(&[
+            ("connection", "close, X-Secret"),
+            ("x-secret", "1"),
+            ("keep-alive", "timeout=5"),
+            ("te", "trailers"),
+            ("upgrade", "h2c"),
+            ("proxy-authorization", "Basic x"),
+            ("x-glooshot-fault", "abort"),
+            ("trailer", "x-checksum"),
+            ("accept", "*/*"),
+        ]);
+        strip(&mut map);
+        assert_eq!(map, headers(&[("trailer", "x-checksum"), ("accept", "*/*")]));
+    }
+
+    #[test]
+    fn a_client_cannot_nominate_what_addresses_or_frames_the_message() {
+        let mut map = headers(&[
+            ("connection", "host, content-length, via"),
+            ("host", "a"),
+            ("content-length", "3"),
+            ("via", "1.1 b"),
+        ]);
+        strip(&mut map);
+        assert_eq!(map, headers(&[("host", "a"), ("content-length", "3"), ("via", "1.1 b")]));
+    }
+
+    #[test]
+    fn an_upgrade_counts_only_when_connection_names_it_once_and_it_is_not_h2c() {
+        let token = |list: &[(&'static str, &'static str)]| upgrade_token(&headers(list)).is_some();
+        assert!(token(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]));
+        assert!(!token(&[("upgrade", "websocket")]));
+        assert!(!token(&[("connection", "upgrade"), ("upgrade", "websocket, other")]));
+        assert!(!token(&[("connection", "upgrade, http2-settings"), ("upgrade", "h2c")]));
+    }
+}

@@ -398,3 +398,6 @@ impl PlanSlot {
 pub fn plain_route(port: ServicePort, endpoints: Vec<Endpoint>) -> PlannedRoute {
     PlannedRoute { port, endpoints, weights: Vec::new() }
 }
+
+#[cfg(test)]
+mod tests;

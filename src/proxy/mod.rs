@@ -28,6 +28,7 @@ mod exchange;
 mod exposition;
 mod fault;
 mod forward;
+mod framing;
 mod guard;
 mod handle;
 mod hop_by_hop;
@@ -42,7 +43,9 @@ mod route;
 mod run_state;
 mod select;
 mod sniff;
+mod trailers;
 mod tunnel;
+mod upstream_io;
 mod window;
 mod worker;
 

@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::VecDeque, net::SocketAddr, rc::Rc, time::D
 use hyper::client::conn::http1::SendRequest;
 use rustc_hash::FxHashMap;
 
-use super::{body::RequestBody, clock::Moment};
+use super::{body::RequestBody, clock::Moment, upstream_io::Answered};
 
 /// The handle of a connection to an upstream.
 pub(crate) type Sender = SendRequest<RequestBody>;
@@ -21,6 +21,7 @@ pub(crate) struct Pool {
 #[derive(Debug)]
 struct Idle {
     sender: Sender,
+    answered: Answered,
     since: Moment,
 }
 
@@ -30,6 +31,8 @@ pub(crate) struct Lease {
     pub(crate) sender: Sender,
     /// Whether it has carried a request before: then it may have been closed by the upstream without our knowing.
     pub(crate) reused: bool,
+    /// Whether a byte of an answer has come.
+    pub(crate) answered: Answered,
     address: SocketAddr,
     pool: Rc<Pool>,
 }
@@ -46,13 +49,14 @@ impl Pool {
         let waiting = idle.get_mut(&address)?;
         // From the back: the one used last is the least likely to have been closed.
         let position = waiting.iter().rposition(|idle| idle.sender.is_ready())?;
-        let Idle { sender, .. } = waiting.remove(position)?;
-        Some(Lease { sender, reused: true, address, pool: Rc::clone(self) })
+        let Idle { sender, answered, .. } = waiting.remove(position)?;
+        answered.reset();
+        Some(Lease { sender, reused: true, answered, address, pool: Rc::clone(self) })
     }
 
     /// A lease for a connection that was just made.
-    pub(crate) fn adopt(self: &Rc<Self>, address: SocketAddr, sender: Sender) -> Lease {
-        Lease { sender, reused: false, address, pool: Rc::clone(self) }
+    pub(crate) fn adopt(self: &Rc<Self>, address: SocketAddr, sender: Sender, answered: Answered) -> Lease {
+        Lease { sender, reused: false, answered, address, pool: Rc::clone(self) }
     }
 
     /// Closes what has been idle for too long, or has been closed by the other side.
@@ -73,14 +77,14 @@ impl Pool {
 impl Lease {
     /// Puts the connection back, unless it is closed or enough are waiting.
     pub(crate) fn give_back(self) {
-        let Self { sender, address, pool, .. } = self;
+        let Self { sender, answered, address, pool, .. } = self;
         if sender.is_closed() {
             return;
         }
         let mut idle = pool.idle.borrow_mut();
         let waiting = idle.entry(address).or_default();
         if waiting.len() < pool.per_endpoint {
-            waiting.push_back(Idle { sender, since: Moment::now() });
+            waiting.push_back(Idle { sender, answered, since: Moment::now() });
         }
     }
 }

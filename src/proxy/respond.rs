@@ -73,6 +73,7 @@ fn switch(caller: &Caller, mut exchange: Exchange, forwarded: Forwarded) -> Resp
     parts.headers.insert(UPGRADE, token);
     mark(caller, &exchange, &mut parts.headers);
     drop(lease);
+    caller.connection.switch();
     let worker = Rc::clone(&exchange.worker);
     splice(&worker, client, upstream, exchange);
     Response::from_parts(parts, ResponseBody::Own(None))

@@ -67,3 +67,49 @@ impl LiveRoute {
         self.groups.iter().find(|group| point < group.cumulative)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use glooshot_api::{
+        names::{ServiceName, ServicePort},
+        plan::{Endpoint, SubsetWeight},
+    };
+
+    use super::*;
+
+    fn route(weights: &[(&str, u32)]) -> LiveRoute {
+        let endpoints = [("v1", 1), ("v3", 3), ("v4", 4)];
+        let port = ServicePort { service: ServiceName { namespace: "b".into(), name: "reviews".into() }, port: 9080 };
+        let planned = PlannedRoute {
+            port,
+            endpoints: endpoints
+                .map(|(v, n)| Endpoint { address: ([127, 0, 0, n], 9080).into(), subset: Some(v.into()) })
+                .to_vec(),
+            weights: weights.iter().map(|(s, w)| SubsetWeight { subset: (*s).into(), weight: *w }).collect(),
+        };
+        LiveRoute::new(&planned, &Identities::default())
+    }
+
+    #[test]
+    fn without_weights_every_endpoint_is_in_the_one_group() {
+        assert_eq!(route(&[]).group(u64::MAX).unwrap().endpoints.len(), 3);
+    }
+
+    #[test]
+    fn one_weight_takes_all_traffic() {
+        for random in [0, 1 << 63, u64::MAX] {
+            let route = route(&[("v3", 0), ("v4", 1)]);
+            let group = route.group(random).unwrap();
+            assert_eq!(group.endpoints[0].subset.as_deref(), Some("v4"));
+        }
+    }
+
+    #[test]
+    fn weights_share_the_traffic_in_proportion() {
+        let route = route(&[("v1", 1), ("v3", 3)]);
+        let mut rng = fastrand::Rng::with_seed(7);
+        let v3 = (0..40_000).filter(|_| route.group(rng.u64(..)).unwrap().endpoints[0].subset.as_deref() == Some("v3"));
+        let v3 = v3.count() as f64;
+        assert!((v3 - 30_000.0).abs() < 5.0 * (40_000.0f64 * 0.75 * 0.25).sqrt(), "{v3}");
+    }
+}

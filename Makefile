@@ -1,0 +1,58 @@
+# The one command surface. `make help` lists it.
+
+CACHE ?= $(or $(GLOOSHOT_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/glooshot)
+PROFILE ?= dev
+CARGO ?= cargo
+export GLOOSHOT_CACHE := $(CACHE)
+
+# In CI the build lives in the cache as well, so that the next run starts warm.
+ifeq ($(CI),true)
+export CARGO_TARGET_DIR := $(CACHE)/target
+endif
+
+SUITE := tests/suite.sh
+
+.PHONY: help demo test drill lint fmt crds bench audit deps clean
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+demo: ## The tutorial on this machine, no cluster needed: a cascading failure is found, and its fix proved
+	$(CARGO) run --profile $(PROFILE) --quiet --bin glooshot -- demo
+
+test: deps lint ## Everything with its small numbers: lint, unit, property and black-box tests, a real Prometheus
+	$(SUITE) build  $(CARGO) test --workspace --no-run
+	$(SUITE) domain $(CARGO) test -p glooshot-api -p glooshot-webhook
+	$(SUITE) loadgen $(CARGO) test -p glooshot-loadgen
+	$(SUITE) units  $(CARGO) test -p glooshot --lib --bins
+	$(SUITE) protocol $(CARGO) test -p glooshot --test protocol
+	$(SUITE) standalone $(CARGO) test -p glooshot --test run --test demo
+	@$(SUITE) --summary
+
+drill: deps ## The same tests with their large numbers
+	GLOOSHOT_DRILL=1 $(CARGO) test --workspace
+
+lint: ## Format, clippy and rustdoc, warnings denied
+	$(CARGO) fmt --all --check
+	$(SUITE) clippy $(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(SUITE) rustdoc $(CARGO) doc --workspace --no-deps --document-private-items
+
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+crds: ## Write the CustomResourceDefinitions anew
+	$(CARGO) run --quiet --bin glooshot -- crds --output-dir manifests/crds
+
+bench: ## What a request costs through the proxy, on this machine
+	$(CARGO) bench -p glooshot --bench forward
+
+audit: ## cargo-deny: licences, bans, sources; advisories where their database can be reached
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny check bans licenses sources
+	@$(CARGO) deny check advisories || echo "advisories: not checked (see above)"
+
+deps: ## Install what the tests need (Debian: prometheus)
+	tests/deps.sh
+
+clean: ## Remove what was built here
+	$(CARGO) clean

@@ -1,0 +1,28 @@
+//! The one table of how large each test is: small for every run, large for the drill (`GLOOSHOT_DRILL=1`).
+
+use std::env;
+
+/// A number of requests or rounds, small and large.
+#[derive(Clone, Copy, Debug)]
+pub struct Scale {
+    small: u64,
+    large: u64,
+}
+
+/// E1: requests through a proxy without a plan.
+pub const ZERO_PLAN: Scale = Scale { small: 20_000, large: 10_000_000 };
+/// E2: requests of which a percentage is aborted.
+pub const ABORT_RATE: Scale = Scale { small: 20_000, large: 100_000 };
+/// E4: requests that just fail to match.
+pub const SCOPE: Scale = Scale { small: 5_000, large: 1_000_000 };
+/// E5: stops under load.
+pub const STOPS: Scale = Scale { small: 1, large: 50 };
+/// A18: bytes through an upgraded connection, each way.
+pub const TUNNEL_BYTES: Scale = Scale { small: 10 << 20, large: 1 << 30 };
+
+impl Scale {
+    /// The number for this run.
+    pub fn get(self) -> u64 {
+        if env::var("GLOOSHOT_DRILL").is_ok_and(|value| value == "1") { self.large } else { self.small }
+    }
+}

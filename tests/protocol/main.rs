@@ -1,0 +1,29 @@
+//! What the proxy does with bytes, checked from outside: a raw client in front of the real binary, a raw upstream behind it.
+//!
+//! The list of these tests is the specification; the letters and numbers in their names are those of the reliability cases.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(unreachable_pub, reason = "the harness is a module of each test binary that uses it")]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod bad_upstream;
+mod corpus;
+mod drain;
+mod expect;
+mod experiment_files;
+mod faults;
+mod forwarding;
+mod half_close;
+mod keep_alive;
+mod labels;
+mod obfuscation;
+mod passthrough;
+mod scope;
+mod splits;
+mod stopping;
+mod the_harness;
+mod trailers;
+mod upgrade;
+mod upstream_failures;
