@@ -2,6 +2,7 @@
 
 mod bookinfo;
 mod crds;
+mod demo;
 mod files;
 mod options;
 mod progress;
@@ -31,6 +32,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Run(Box<run::Args>),
     Proxy(proxy::Args),
     Bookinfo(bookinfo::Args),
@@ -56,6 +58,7 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
+        Command::Demo(args) => demo::run(args),
         Command::Run(args) => run::run(&args),
         Command::Proxy(args) => proxy::run(args),
         Command::Bookinfo(args) => bookinfo::run(args),
