@@ -11,11 +11,10 @@ use super::{
     fault::LiveFault,
     guard::Completion,
     identity::{IdentityId, UNKNOWN},
-    live_plan::LivePlan,
     metrics::{Outcome, SeriesKey},
     route::LiveEndpoint,
     run_state::RunState,
-    worker::Worker,
+    worker::{LocalPlan, Worker},
 };
 
 /// One request, from its head to the end of its response.
@@ -23,7 +22,7 @@ use super::{
 pub(crate) struct Exchange {
     pub(crate) worker: Rc<Worker>,
     caller: Rc<Caller>,
-    pub(crate) plan: Rc<Arc<LivePlan>>,
+    pub(crate) plan: LocalPlan,
     started: Moment,
     source: IdentityId,
     destination: IdentityId,
