@@ -2,6 +2,7 @@
 
 mod bookinfo;
 mod crds;
+mod demo;
 mod files;
 mod options;
 mod progress;
@@ -31,6 +32,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Watch the tutorial on this machine: a weakness is found, and its fix is proved
+    Demo(demo::Args),
+    /// Run an Experiment file against services on this machine
     Run(Box<run::Args>),
     Proxy(proxy::Args),
     Bookinfo(bookinfo::Args),
@@ -57,6 +61,8 @@ pub fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Demo(args) => demo::run(args),
+        Command::Run(args) => run::run(*args),
         Command::Proxy(args) => proxy::run(args),
         Command::Bookinfo(args) => bookinfo::run(args),
         Command::Validate(args) => validate::run(&args),
