@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    error::Error as _,
     future::poll_fn,
     net::IpAddr,
     pin::{Pin, pin},
@@ -25,6 +26,7 @@ use super::{
     client_io::ClientIo,
     error::Reject,
     forward::dial,
+    framing::Malformed,
     handle::handle,
     sniff::{self, LOOK_AHEAD, Protocol},
     tunnel,
@@ -115,11 +117,17 @@ async fn serve_http(worker: &Rc<Worker>, caller: Rc<Caller>, mut io: ClientIo) {
     })
     .await;
     if let Err(error) = ended {
-        if error.is_parse() {
+        if !caller.connection.is_rejected() && (error.is_parse() || is_malformed(&error)) {
             worker.metrics.rejected(Reject::Syntax);
         }
         tracing::debug!(client = %caller.address, service = %caller.port, %error, "client connection ended");
     }
+}
+
+/// Whether the strict reading of the framing ended the connection.
+fn is_malformed(error: &hyper::Error) -> bool {
+    let io = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
+    io.and_then(std::io::Error::get_ref).is_some_and(|inner| inner.is::<Malformed>())
 }
 
 /// Passes a connection that is not HTTP/1 through to an endpoint.
