@@ -2,6 +2,7 @@
 
 mod bookinfo;
 mod crds;
+mod demo;
 mod files;
 mod options;
 mod progress;
@@ -31,11 +32,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run an Experiment file against services on this machine
+    Demo(demo::Args),
     Run(Box<run::Args>),
-    /// Forward Service ports without faults, until told to stop
     Proxy(proxy::Args),
-    /// Serve one of the tutorial's four services
     Bookinfo(bookinfo::Args),
     Validate(validate::Args),
     Crds(crds::Args),
@@ -59,6 +58,7 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
+        Command::Demo(args) => demo::run(args),
         Command::Run(args) => run::run(&args),
         Command::Proxy(args) => proxy::run(args),
         Command::Bookinfo(args) => bookinfo::run(args),

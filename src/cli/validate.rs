@@ -1,17 +1,12 @@
 //! `glooshot validate`: checks files without a cluster.
 
 use std::{
-    fs::File,
-    io::{self, Read},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use anyhow::Context as _;
-
-use crate::api::manifest::{self, Document, MAX_BYTES, ManifestError};
-
-use super::USAGE;
+use super::{USAGE, files};
+use crate::api::manifest::{self, Document};
 
 /// Check files with Experiments, RoutingRules, Reports and Meshes, without a cluster
 ///
@@ -35,7 +30,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut problems = 0;
     for file in &args.files {
         let name = if is_stdin(file) { "(standard input)".to_owned() } else { file.display().to_string() };
-        match read(file).and_then(|text| Ok(manifest::documents(&text)?)) {
+        match files::read(file).and_then(|text| Ok(manifest::documents(&text)?)) {
             Ok(documents) => problems += report(&name, &documents),
             Err(error) => {
                 problems += 1;
@@ -65,21 +60,4 @@ fn report(file: &str, documents: &[Document]) -> usize {
 
 fn is_stdin(file: &Path) -> bool {
     file == Path::new("-")
-}
-
-/// The text of a file, or of the standard input for `-`; no more of it than is ever accepted.
-fn read(file: &Path) -> anyhow::Result<String> {
-    let source: Box<dyn Read> = if is_stdin(file) {
-        Box::new(io::stdin())
-    } else {
-        let opened = File::open(file).context("cannot be opened")?;
-        anyhow::ensure!(!opened.metadata().context("cannot be read")?.is_dir(), "is a directory; name the files in it");
-        Box::new(opened)
-    };
-    let mut bytes = Vec::new();
-    source.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes).context("cannot be read")?;
-    if bytes.len() > MAX_BYTES {
-        return Err(ManifestError::TooLong(bytes.len()).into());
-    }
-    String::from_utf8(bytes).context("is not text in UTF-8")
 }

@@ -176,7 +176,7 @@ fn a_trip_switches_off_before_it_tells_and_no_later_plan_of_the_run_switches_on(
 fn nothing_is_evaluated_before_one_full_window_after_the_faults_went_on() {
     let slot = slot();
     let mut cold = plan(1, true);
-    cold.experiment.as_mut().unwrap().conditions[0].interval = HOUR;
+    cold.experiment.as_mut().unwrap().conditions[0].interval = crate::api::plan::MAX_INTERVAL;
     slot.accept(cold, HOUR * 2).unwrap();
     let live = slot.pointer().load_full();
     let (run, now) = (&live.experiment().unwrap().run, Moment::now());
