@@ -1,12 +1,16 @@
 //! `glooshot demo` from the outside. The tests run side by side, so the demos do too.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test has the plain clock, and pauses between two looks at a condition"
+)]
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
     net::{SocketAddr, TcpStream},
     process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
     thread,
     time::{Duration, Instant},
 };
@@ -16,6 +20,9 @@ use serde_json::Value;
 
 /// Longer than anything but a whole demo takes, on a machine that is busy with other tests.
 const SOON: Duration = Duration::from_secs(60);
+
+/// More lines than any demo prints.
+const LINES: usize = 10_000;
 
 /// A demo whose output is read line by line. Killed when dropped.
 struct Demo {
@@ -49,7 +56,7 @@ fn command(arguments: &[&str]) -> Command {
 
 fn demo(arguments: &[&str]) -> Demo {
     let mut child = command(arguments).spawn().unwrap();
-    let (send, lines) = channel();
+    let (send, lines) = sync_channel(LINES);
     let out: ChildStdout = child.stdout.take().unwrap();
     thread::spawn(move || BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
     Demo { child, lines, seen: Vec::new(), begin: Instant::now() }

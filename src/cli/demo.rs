@@ -12,7 +12,7 @@ const NOT_AS_IN_THE_TUTORIAL: u8 = 1;
 /// Exit code after Ctrl-C, as shells count it.
 const INTERRUPTED: u8 = 130;
 
-/// Watch the tutorial on this machine: a weakness is found, and its fix is proved.
+/// Watch the tutorial on this machine: a weakness is found, and its fix is proved
 ///
 /// A bookshop of four services runs on loopback, under load. An experiment makes its ratings service fail. With
 /// reviews v4 that takes the reviews away, so the experiment stops within milliseconds and has Failed; with reviews v3

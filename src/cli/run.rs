@@ -21,6 +21,7 @@ use glooshot_api::{
 };
 
 use super::{
+    files,
     options::{DRAIN_QUIET, ProxyOptions},
     progress::Show,
     proxy::start,
@@ -45,7 +46,7 @@ const INCONCLUSIVE: u8 = 3;
 /// Exit code after Ctrl-C, as shells count it.
 const INTERRUPTED: u8 = 130;
 
-/// Run an Experiment file against services on this machine, through a proxy in this process.
+/// Run an Experiment file against services on this machine, through a proxy in this process
 ///
 ///   glooshot run -f experiment.yaml \
 ///     --route 'bookinfo/ratings:9080=127.0.0.1:19080->127.0.0.1:9080'
@@ -114,9 +115,9 @@ struct Prepared {
     webhooks: EgressPolicy,
 }
 
-pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let prepared = prepare(&args)?;
-    runtime()?.block_on(execute(prepared, &args))
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let prepared = prepare(args)?;
+    runtime()?.block_on(execute(prepared, args))
 }
 
 /// Reads and checks everything.
@@ -144,7 +145,7 @@ fn prepare(args: &Args) -> anyhow::Result<Prepared> {
 }
 
 fn read_experiment(file: &Path) -> anyhow::Result<Experiment> {
-    let text = super::files::read(file)?;
+    let text = files::read(file).with_context(|| file.display().to_string())?;
     let mut experiment = manifest::read_experiment(&text).with_context(|| file.display().to_string())?;
     // What an earlier run left in the file is not this run's.
     experiment.status = None;
@@ -153,7 +154,7 @@ fn read_experiment(file: &Path) -> anyhow::Result<Experiment> {
 
 /// Applies the routing rules of a file.
 fn shift(options: &mut ProxyOptions, file: &Path, known: &[KnownPort]) -> anyhow::Result<()> {
-    let text = super::files::read(file)?;
+    let text = files::read(file).with_context(|| file.display().to_string())?;
     for resource in manifest::read(&text).with_context(|| file.display().to_string())? {
         let Resource::RoutingRule(rule) = resource else {
             bail!("{}: only RoutingRules can be given with --routing-rule", file.display());

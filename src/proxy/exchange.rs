@@ -11,11 +11,10 @@ use super::{
     fault::LiveFault,
     guard::Completion,
     identity::{IdentityId, UNKNOWN},
-    live_plan::LivePlan,
     metrics::{Outcome, SeriesKey},
     route::LiveEndpoint,
     run_state::RunState,
-    worker::Worker,
+    worker::{LocalPlan, Worker},
 };
 
 /// One request, from its head to the end of its response.
@@ -23,7 +22,7 @@ use super::{
 pub(crate) struct Exchange {
     pub(crate) worker: Rc<Worker>,
     caller: Rc<Caller>,
-    pub(crate) plan: Rc<Arc<LivePlan>>,
+    pub(crate) plan: LocalPlan,
     started: Moment,
     source: IdentityId,
     destination: IdentityId,
@@ -155,7 +154,7 @@ impl Exchange {
             service = %self.caller.port,
             client = %self.caller.address,
             status = self.status.as_u16(),
-            flag = self.flag.as_str(!self.delay.is_zero()),
+            flag = %self.flag.as_str(!self.delay.is_zero()),
             micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX),
             fault = self.marker.as_ref().and_then(|marker| marker.to_str().ok()).unwrap_or("-"),
         );

@@ -249,10 +249,10 @@ impl PlanSlot {
     }
 
     /// Changes where a Service port's requests go without a plan.
-    pub(crate) fn set_origin(&self, route: PlannedRoute) -> Result<(), Refusal> {
+    pub(crate) fn set_origin(&self, route: &PlannedRoute) -> Result<(), Refusal> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         for origin in writer.origins.iter_mut().filter(|origin| origin.port == route.port) {
-            origin.route = route.clone();
+            origin.route.clone_from(route);
         }
         let compiled = self.compile(&writer)?;
         self.publish(compiled);

@@ -2,15 +2,15 @@
 //!
 //! # The life of a request, in the order in which it meets the files
 //!
-//! 1. [`listen`]: one listener for each Service port and core; a permit, then the connection.
-//! 2. [`sniff`], [`connection`]: the first bytes tell the protocol. TLS, HTTP/2 and anything unknown go through [`tunnel`].
-//! 3. [`handle`]: one screen, the five steps of a request:
-//!    [`admit`] (the strict gate) -> [`select`] (subset, and which fault hits) -> [`disrupt`] (abort or delay) ->
-//!    [`forward`] (with [`balance`] and [`pool`]) -> [`respond`] (and [`body`], which ends the exchange).
-//! 4. [`exchange`]: however it ended, the request is counted once ([`metrics`]) and shown to the conditions ([`guard`]).
+//! 1. `listen`: one listener for each Service port and core; a permit, then the connection.
+//! 2. `sniff`, `connection`: the first bytes tell the protocol. TLS, HTTP/2 and anything unknown go through `tunnel`.
+//! 3. `handle`: one screen, the five steps of a request:
+//!    `admit` (the strict gate) -> `select` (subset, and which fault hits) -> `disrupt` (abort or delay) ->
+//!    `forward` (with `balance` and `pool`) -> `respond` (and `body`, which ends the exchange).
+//! 4. `exchange`: however it ended, the request is counted once (`metrics`) and shown to the conditions (`guard`).
 //!
-//! Beside the request: [`live_plan`] is the plan in force and [`run_state`] what outlives its changes; [`worker`] is one
-//! core; [`limits`] bounds everything; [`error`] says whose fault something is.
+//! Beside the request: `live_plan` is the plan in force and `run_state` what outlives its changes; `worker` is one
+//! core; `limits` bounds everything; `error` says whose fault something is.
 //!
 //! Inside this module everything is one thread per core with `Rc`. Towards the outside there are only the atomic plan
 //! pointer, a watch channel and counters.
@@ -225,7 +225,8 @@ impl Drop for Proxy {
 fn join(workers: Vec<JoinHandle<io::Result<()>>>) -> io::Result<()> {
     let ended =
         workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked"))));
-    ended.fold(Ok(()), |all, one| all.and(one))
+    // Every thread is waited for, also behind one that failed.
+    ended.collect::<Vec<_>>().into_iter().collect()
 }
 
 /// As many cores as the process may use (its cgroup's quota counts), at most [`DEFAULT_MAX_WORKERS`].
@@ -280,7 +281,7 @@ impl Control {
     ///
     /// # Errors
     /// When the plan in force cannot be compiled again; nothing changes then.
-    pub fn set_origin(&self, route: PlannedRoute) -> Result<(), Refusal> {
+    pub fn set_origin(&self, route: &PlannedRoute) -> Result<(), Refusal> {
         self.shared.slot.set_origin(route)
     }
 

@@ -35,6 +35,10 @@ pub fn try_within<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> O
         if Instant::now() >= deadline {
             return None;
         }
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "this is the one place that waits for conditions with a deadline"
+        )]
         thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(5));
     }

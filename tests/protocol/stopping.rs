@@ -12,6 +12,7 @@ use crate::harness::{
     Gate, Setup, Step, Upstream, answer, eventually,
     experiment::Experiment,
     get,
+    glooshot::says,
     load::{self, CountingUpstream},
     scale,
 };
@@ -46,7 +47,7 @@ fn e5_an_interrupt_under_load_ends_the_faults_before_the_process() {
             assert!(tally.status(200) > 0 && tally.status(500) > 0, "{tally:?}");
             assert_eq!(tally.by_status.keys().copied().collect::<Vec<_>>(), [200, 500], "{tally:?}");
         });
-        assert!(proxy.all_lines().iter().any(|line| line.starts_with("faults off")), "{:#?}", proxy.lines());
+        assert!(proxy.all_lines().iter().any(|line| says(line, "faults off")), "{:#?}", proxy.lines());
         assert!(proxy.output().contains("Inconclusive"), "the result says how it ended");
     }
 }
@@ -90,7 +91,7 @@ fn e5_no_fault_begins_after_faults_off_although_the_process_still_drains() {
     let mut kept = proxy.client();
     assert_eq!(kept.ask(&get("/a")).status(), 500);
     proxy.signal(Signal::INT);
-    proxy.wait_for_line("faults off", |line| line.starts_with("faults off"));
+    proxy.wait_for_line("faults off", |line| says(line, "faults off"));
     kept.send(&get("/a"));
     if let Ok(answer) = kept.try_read_answer_to("GET") {
         assert_eq!((answer.status(), answer.has("x-glooshot-fault")), (200, false), "{answer:?}");
@@ -111,5 +112,5 @@ fn e5_sigterm_ends_the_faults_too() {
     proxy.signal(Signal::TERM);
     assert_eq!(client.read_answer().text(), "/held");
     proxy.wait_for_exit(SOON);
-    assert!(proxy.all_lines().iter().any(|line| line.starts_with("faults off")), "{:#?}", proxy.lines());
+    assert!(proxy.all_lines().iter().any(|line| says(line, "faults off")), "{:#?}", proxy.lines());
 }

@@ -146,7 +146,7 @@ async fn a_trip_in_a_data_plane_fails_the_run_and_is_the_last_sample_of_its_hist
     let order: Vec<String> = ended.events.iter().rev().take(4).map(ToString::to_string).collect();
     assert_eq!(order[0], "everything is as it was before");
     assert_eq!(order[1], "Failed (value_exceeded_threshold)");
-    assert_eq!(order[2], "FAULTS OFF 3.0 ms after the crossing");
+    assert_eq!(order[2], "faults off 3.000 ms after the crossing");
     assert_eq!(order[3], format!("condition {name} TRIPPED: 0.25 > 0.01"));
 }
 
