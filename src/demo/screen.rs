@@ -120,9 +120,12 @@ impl Screen {
         self.end(Last::Line)
     }
 
-    /// A line that says that something happened, and stays.
+    /// A line that says that something happened. It stays, and so does the live line from just before it.
     pub(super) fn event(&mut self, line: &str) -> io::Result<()> {
-        self.begin_line()?;
+        match self.last {
+            Last::OpenLine => writeln!(self.out)?,
+            Last::Nothing | Last::Text | Last::Line => self.begin_line()?,
+        }
         writeln!(self.out, "{MARGIN}{line}")?;
         self.end(Last::Line)
     }
@@ -193,8 +196,7 @@ mod tests {
 
     #[test]
     fn a_terminal_without_colours_gets_live_lines_that_replace_each_other() {
-        let expected =
-            "1  Title\n\n   one\n   two\n\n   a\r\x1b[2K   b\r\x1b[2K   it happened\n   c\n\n    k:\n    - v\n";
+        let expected = "1  Title\n\n   one\n   two\n\n   a\r\x1b[2K   b\n   it happened\n   c\n\n    k:\n    - v\n";
         assert_eq!(written(true, false), expected);
     }
 
