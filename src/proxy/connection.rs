@@ -1,14 +1,6 @@
 //! One client's connection: recognised by its first bytes, then served as HTTP/1 or passed through.
 
-use std::{
-    cell::Cell,
-    error::Error as _,
-    future::poll_fn,
-    net::IpAddr,
-    pin::{Pin, pin},
-    rc::Rc,
-    sync::Arc,
-};
+use std::{error::Error as _, net::IpAddr, rc::Rc, sync::Arc};
 
 use glooshot_api::names::ServicePort;
 use http::HeaderValue;
@@ -107,15 +99,8 @@ async fn serve_http(worker: &Rc<Worker>, caller: Rc<Caller>, mut io: ClientIo) {
         .half_close(false)
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
-    let mut connection = pin!(connection);
-    let told = Cell::new(false);
-    let ended = poll_fn(|cx| {
-        if worker.is_closing() && !told.replace(true) {
-            connection.as_mut().graceful_shutdown();
-        }
-        Pin::as_mut(&mut connection).poll(cx)
-    })
-    .await;
+    // A drain needs no word here: every answer then says `Connection: close`, and the sweep ends what is idle.
+    let ended = connection.await;
     if let Err(error) = ended {
         if !caller.connection.is_rejected() && (error.is_parse() || is_malformed(&error)) {
             worker.metrics.rejected(Reject::Syntax);
