@@ -15,12 +15,13 @@ use tokio::{
 use super::{
     activity::Activity,
     admit::Gate,
-    client_io::ClientIo,
+    client_tap::ClientTap,
     error::Reject,
     forward::dial,
     framing::Malformed,
     handle::handle,
     sniff::{self, LOOK_AHEAD, Protocol},
+    tapped_io::TappedIo,
     tunnel,
     worker::Worker,
 };
@@ -61,7 +62,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, caller: Rc<Caller>, mut stream: Tc
                 worker.metrics.rejected(Reject::HeadTimeout);
             }
         }
-        Some(Protocol::Http1) => serve_http(&worker, caller, ClientIo::new(first, stream)).await,
+        Some(Protocol::Http1) => serve_http(&worker, caller, first, stream).await,
         Some(protocol) => pass_through(&worker, &caller, protocol, &first, stream).await,
     }
 }
@@ -83,9 +84,10 @@ async fn recognise(stream: &mut TcpStream, first: &mut Vec<u8>) -> Option<Protoc
 }
 
 /// Serves HTTP/1 requests, one after the other.
-async fn serve_http(worker: &Rc<Worker>, caller: Rc<Caller>, mut io: ClientIo) {
+async fn serve_http(worker: &Rc<Worker>, caller: Rc<Caller>, first: Vec<u8>, stream: TcpStream) {
     let limits = &worker.shared.limits;
-    io.watch(Arc::clone(&caller.connection), worker.coarse_clock());
+    let tap = ClientTap::new(Arc::clone(&caller.connection), worker.coarse_clock());
+    let io = TappedIo::new(first, stream, tap);
     let service = {
         let worker = Rc::clone(worker);
         let caller = Rc::clone(&caller);

@@ -17,9 +17,10 @@
 
 mod activity;
 mod admit;
+mod answered;
 mod balance;
 mod body;
-mod client_io;
+mod client_tap;
 mod clock;
 mod connection;
 mod disrupt;
@@ -43,9 +44,9 @@ mod route;
 mod run_state;
 mod select;
 mod sniff;
+mod tapped_io;
 mod trailers;
 mod tunnel;
-mod upstream_io;
 mod window;
 mod worker;
 
