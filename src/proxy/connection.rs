@@ -114,7 +114,8 @@ async fn serve_http(worker: &Rc<Worker>, caller: Rc<Caller>, first: Vec<u8>, str
 /// Whether the strict reading of the framing ended the connection.
 fn is_malformed(error: &hyper::Error) -> bool {
     let io = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
-    io.and_then(std::io::Error::get_ref).is_some_and(|inner| inner.is::<Malformed>())
+    let Some(inner) = io.and_then(std::io::Error::get_ref) else { return false };
+    inner.is::<Malformed>()
 }
 
 /// Passes a connection that is not HTTP/1 through to an endpoint.
