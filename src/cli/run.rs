@@ -70,7 +70,7 @@ pub(super) struct Args {
     routing_rules: Vec<PathBuf>,
 
     /// The Prometheus that queries are sent to, as in http://127.0.0.1:9090
-    #[arg(long, value_name = "URL", env = "PROMETHEUS_URL")]
+    #[arg(long, value_name = "URL", env = "PROMETHEUS_URL", hide_env_values = true)]
     prometheus_url: Option<String>,
 
     /// Between two polls of a query or a webhook
@@ -130,6 +130,18 @@ fn prepare(args: &Args) -> anyhow::Result<Prepared> {
     let scenario = checked.map_err(|violations| anyhow!("{}: {violations}", args.file.display()))?;
     if let Some(mesh) = &experiment.spec.spec.target_mesh {
         eprintln!("targetMesh {mesh} is noted; on this machine the proxy in this process is the only data path");
+    }
+    let body = &experiment.spec.spec;
+    let routing = body.routing.as_ref();
+    for (name, given) in [
+        ("tls", !body.tls.is_empty()),
+        ("routing.reconnect", routing.is_some_and(|routing| routing.reconnect.is_some())),
+        ("routing.keepRouted", routing.is_some_and(|routing| routing.keep_routed.is_some())),
+        ("routing.networkPolicy", routing.is_some_and(|routing| routing.network_policy.is_some())),
+    ] {
+        if given {
+            eprintln!("{name} is noted; it has no effect on this machine");
+        }
     }
     for file in &args.routing_rules {
         shift(&mut options, file, &known)?;

@@ -1,13 +1,6 @@
 //! One client's connection: recognised by its first bytes, then served as HTTP/1 or passed through.
 
-use std::{
-    cell::Cell,
-    future::poll_fn,
-    net::IpAddr,
-    pin::{Pin, pin},
-    rc::Rc,
-    sync::Arc,
-};
+use std::{error::Error as _, net::IpAddr, rc::Rc, sync::Arc};
 
 use glooshot_api::names::ServicePort;
 use http::HeaderValue;
@@ -25,6 +18,7 @@ use super::{
     client_io::ClientIo,
     error::Reject,
     forward::dial,
+    framing::Malformed,
     handle::handle,
     sniff::{self, LOOK_AHEAD, Protocol},
     tunnel,
@@ -105,21 +99,20 @@ async fn serve_http(worker: &Rc<Worker>, caller: Rc<Caller>, mut io: ClientIo) {
         .half_close(false)
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
-    let mut connection = pin!(connection);
-    let told = Cell::new(false);
-    let ended = poll_fn(|cx| {
-        if worker.is_closing() && !told.replace(true) {
-            connection.as_mut().graceful_shutdown();
-        }
-        Pin::as_mut(&mut connection).poll(cx)
-    })
-    .await;
+    // A drain needs no word here: every answer then says `Connection: close`, and the sweep ends what is idle.
+    let ended = connection.await;
     if let Err(error) = ended {
-        if error.is_parse() {
+        if !caller.connection.is_rejected() && (error.is_parse() || is_malformed(&error)) {
             worker.metrics.rejected(Reject::Syntax);
         }
         tracing::debug!(client = %caller.address, service = %caller.port, %error, "client connection ended");
     }
+}
+
+/// Whether the strict reading of the framing ended the connection.
+fn is_malformed(error: &hyper::Error) -> bool {
+    let io = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
+    io.and_then(std::io::Error::get_ref).is_some_and(|inner| inner.is::<Malformed>())
 }
 
 /// Passes a connection that is not HTTP/1 through to an endpoint.

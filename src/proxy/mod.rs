@@ -290,15 +290,14 @@ impl Control {
         self.shared.slot.signals()
     }
 
-    /// What each fault of the run has done, in the order of the spec.
+    /// What each fault of the run, or of the last one, has done, in the order of the spec.
     pub fn injection(&self) -> Vec<InjectionStatus> {
-        let plan = self.shared.slot.pointer().load();
-        let Some(experiment) = plan.experiment() else { return Vec::new() };
+        let Some(run) = self.shared.slot.last_run() else { return Vec::new() };
         let read = |counters: &Arc<fault::FaultCounters>| {
             let [requests, aborted, delayed, _] = counters.read();
             InjectionStatus { requests, aborted, delayed }
         };
-        experiment.run.all_counters().iter().map(read).collect()
+        run.all_counters().iter().map(read).collect()
     }
 
     /// The index and the value of each condition that is evaluated here; NaN while its window holds too few requests.

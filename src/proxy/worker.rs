@@ -164,7 +164,7 @@ impl Worker {
         Arc::clone(&self.clock)
     }
 
-    /// Keeps a connection's task within the reach of the sweep. Returns what must be told to [`Worker::closed`].
+    /// Keeps a connection's task within the reach of the sweep.
     pub(crate) fn opened(&self, activity: Arc<Activity>, task: AbortHandle) {
         if task.is_finished() {
             return;

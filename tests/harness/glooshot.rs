@@ -243,6 +243,11 @@ impl Glooshot {
         within(limit, "the process ends", || self.child.try_wait().unwrap())
     }
 
+    /// How it has ended, if it does within `limit`.
+    pub fn try_wait_for_exit(&mut self, limit: Duration) -> Option<ExitStatus> {
+        try_within(limit, || self.child.try_wait().unwrap())
+    }
+
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()

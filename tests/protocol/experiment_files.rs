@@ -102,7 +102,7 @@ fn e8_more_faults_than_the_limit_are_refused() {
     let many = |count| (0..count).fold(Experiment::named("e8"), |experiment, _| experiment.abort(500, "10")).yaml();
     is_refused("17 faults", &many(17), "faults");
     is_refused("1,000 faults", &many(1_000), "faults");
-    is_refused("20,000 faults", &many(20_000), "1 MiB");
+    is_refused("20,000 faults", &many(20_000), "1048576");
 }
 
 #[test]

@@ -9,7 +9,9 @@ fn request(target: &str, kind: &str) -> Vec<u8> {
 /// The flags of the access log's lines, in order.
 fn flags(proxy: &Glooshot) -> Vec<String> {
     let flag = |line: &String| {
-        Some(line.split_once("glooshot::access")?.1.split_once("flag=\"")?.1.split_once('"')?.0.to_owned())
+        let fields = line.split_once("glooshot::access")?.1;
+        let flag = fields.split_once(" flag=")?.1.split(' ').next()?;
+        Some(flag.trim_matches('"').to_owned())
     };
     proxy.lines().iter().filter_map(flag).collect()
 }
