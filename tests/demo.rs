@@ -55,7 +55,11 @@ fn command(arguments: &[&str]) -> Command {
 }
 
 fn demo(arguments: &[&str]) -> Demo {
-    let mut child = command(arguments).spawn().unwrap();
+    started(&mut command(arguments))
+}
+
+fn started(command: &mut Command) -> Demo {
+    let mut child = command.spawn().unwrap();
     let (send, lines) = sync_channel(LINES);
     let out: ChildStdout = child.stdout.take().unwrap();
     thread::spawn(move || BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
@@ -256,7 +260,9 @@ fn ctrl_c_ends_the_prometheus_too() {
 
 #[test]
 fn the_prometheus_dies_with_a_demo_that_is_killed() {
-    let mut demo = demo(&["--prometheus"]);
+    // Nobody is left to remove its data.
+    let directory = tempfile::tempdir().unwrap();
+    let mut demo = started(command(&["--prometheus"]).env("TMPDIR", directory.path()));
     demo.until("It is ready", SOON);
     let url = demo.until("http://", SOON);
     demo.signal(Signal::KILL);

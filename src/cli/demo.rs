@@ -14,19 +14,22 @@ const INTERRUPTED: u8 = 130;
 
 /// Watch the tutorial on this machine: a weakness is found, and its fix is proved
 ///
-/// A bookshop of four services runs on loopback, under load. An experiment makes its ratings service fail. With
-/// reviews v4 that takes the reviews away, so the experiment stops within milliseconds and has Failed; with reviews v3
-/// only the stars go away, and it has Succeeded. Nothing is needed but this program, and nothing is left behind. It
-/// takes half a minute:
+/// A bookshop of four services runs on loopback, under load. An experiment makes
+/// its ratings service fail. With reviews v4 that takes the reviews away, so the
+/// experiment stops within milliseconds and has Failed; with reviews v3 only the
+/// stars go away, and it has Succeeded. Nothing is needed but this program, and
+/// nothing is left behind. It takes half a minute:
 ///
 ///   glooshot demo
 ///
-/// The same with the tutorial's own files and a real Prometheus that is started for it, in about two minutes:
+/// The same with the tutorial's own files and a real Prometheus that is started for
+/// it, in about two minutes:
 ///
 ///   glooshot demo --prometheus
 ///   glooshot demo --prometheus=/opt/prometheus/prometheus
 ///
-/// Exit code: 0 as in the tutorial, 1 something came out differently, 2 it could not be run, 130 Ctrl-C.
+/// Exit code: 0 as in the tutorial, 1 something came out differently,
+/// 2 it could not be run, 130 Ctrl-C.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Args {

@@ -225,7 +225,8 @@ impl Stage {
         let begin = Instant::now();
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        for look in 0_u32.. {
+        let mut looked = 0_u32;
+        loop {
             let answer = tokio::select! {
                 answer = async {
                     looks.tick().await;
@@ -236,17 +237,16 @@ impl Stage {
             let calm = answer.as_ref().ok().copied().filter(|value| !threshold.trips(*value));
             let said = answer.map_or_else(|error| error.to_string(), go_float);
             let waited = begin.elapsed();
-            if self.screen.is_terminal() || look % LOOKS_PER_LINE == 0 || calm.is_some() {
+            if self.screen.is_terminal() || looked.is_multiple_of(LOOKS_PER_LINE) || calm.is_some() {
                 let line = format!("{:5.1} s  the query gives {said}", waited.as_secs_f64());
                 self.screen.live(&line).map_err(DemoError::Output)?;
             }
             match calm {
                 Some(value) => return Ok(value),
                 None if waited >= limit => return Err(DemoError::StillTripping(limit, said)),
-                None => {}
+                None => looked = looked.wrapping_add(1),
             }
         }
-        Ok(f64::NAN)
     }
 
     /// Ends everything, callers before those whom they call. All of it is tried; the first problem is returned.
