@@ -152,8 +152,8 @@ async fn the_fault_is_gone(stage: &mut Stage) -> Result<(), DemoError> {
     if !stage.wants_prometheus() {
         say(
             stage,
-            "The first value comes from the time in which the window of 2 s warmed up: such\n\
-             values are recorded, and not judged.",
+            "NaN stands for the time in which the window of 2 s was not full yet: nothing is\n\
+             judged before that.",
         )?;
     }
     say(stage, "The fault is gone, and so are the errors:")?;

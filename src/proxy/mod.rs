@@ -301,13 +301,14 @@ impl Control {
         run.all_counters().iter().map(read).collect()
     }
 
-    /// The index and the value of each condition that is evaluated here; NaN while its window holds too few requests.
+    /// The index and the value of each condition that is evaluated here; NaN while its window holds too few requests, or is
+    /// not full yet since the faults went on: such a value is not judged.
     pub fn readings(&self) -> Vec<(u16, f64)> {
         let plan = self.shared.slot.pointer().load();
         let now = Moment::now();
         plan.experiment().map_or_else(Vec::new, |experiment| {
             let guards = experiment.run.guards().iter();
-            guards.map(|guard| (guard.condition().index, guard.judge(now, true).value)).collect()
+            guards.map(|guard| (guard.condition().index, experiment.run.reading(guard, now))).collect()
         })
     }
 
