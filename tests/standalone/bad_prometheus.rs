@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use super::{outcome::Outcome, traffic::during, trial::Trial};
+use super::{outcome::Outcome, side_by_side, traffic::during, trial::Trial};
 use crate::harness::{
     Gate, Glooshot, Step, Upstream, get,
     load::CountingUpstream,
@@ -120,13 +120,16 @@ fn a_page_of_html_is_no_prometheus() {
 
 #[test]
 fn other_json_text_nothing_and_no_http_are_no_prometheus() {
-    answering_is_given_up(json(200, "{\"hello\": 1}"), &["no Prometheus", "JSON of another kind"]);
-    answering_is_given_up(json(200, "[]"), &["no Prometheus"]);
-    answering_is_given_up(json(200, "ok"), &["no Prometheus"]);
-    answering_is_given_up(json(200, ""), &["no Prometheus", "nothing"]);
-    answering_is_given_up(b"SSH-2.0-OpenSSH_9.2\r\n\r\n".to_vec(), &["no Prometheus", "HTTP"]);
-    answering_is_given_up(data(r#"{"resultType":"scalar","result":[1,2]}"#), &["no Prometheus", "cannot be read"]);
-    answering_is_given_up(data(r#"{"resultType":"scalar","result":[1,"ten"]}"#), &["no Prometheus", "cannot be read"]);
+    let cases: [(Vec<u8>, &str); 7] = [
+        (json(200, "{\"hello\": 1}"), "JSON of another kind"),
+        (json(200, "[]"), "JSON of another kind"),
+        (json(200, "ok"), "a text of another kind"),
+        (json(200, ""), "nothing"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n".to_vec(), "HTTP"),
+        (data(r#"{"resultType":"scalar","result":[1,2]}"#), "cannot be read"),
+        (data(r#"{"resultType":"scalar","result":[1,"ten"]}"#), "cannot be read"),
+    ];
+    side_by_side::for_each(cases, |(bytes, word)| answering_is_given_up(bytes, &["no Prometheus", word]));
 }
 
 #[test]
@@ -156,10 +159,13 @@ fn a_string_or_a_range_is_no_number() {
 #[test]
 fn an_error_of_prometheus_is_told_in_its_own_words() {
     let error = r#"{"status":"error","errorType":"internal","error":"the disk is on fire"}"#;
-    answering_is_given_up(json(500, error), &["500", "the disk is on fire"]);
     let bad = r#"{"status":"error","errorType":"bad_data","error":"1:4: parse error: unexpected end"}"#;
-    answering_is_given_up(json(400, bad), &["refuses the query", "parse error"]);
-    answering_is_given_up(json(503, "Service Unavailable"), &["503"]);
+    let cases = [
+        (json(500, error), ["500", "the disk is on fire"]),
+        (json(400, bad), ["refuses the query", "parse error"]),
+        (json(503, "Service Unavailable"), ["503", "a text"]),
+    ];
+    side_by_side::for_each(cases, |(bytes, words)| answering_is_given_up(bytes, &words));
 }
 
 #[test]
@@ -219,14 +225,15 @@ fn single_errors_between_good_answers_never_end_a_run_or_pause_it() {
 
 #[test]
 fn a_value_that_crosses_the_threshold_fails_whatever_the_operator_and_is_reported_as_it_was() {
-    for (operator, threshold, sent, shown) in [
+    let cases = [
         (">", "0.01", "0.45160204631125467", "0.45160204631125467"),
         (">=", "2", "2", "2"),
         ("<", "0.95", "0.5", "0.5"),
         ("<=", "-1", "-Inf", "-Inf"),
         ("==", "3", "3.0", "3"),
         (">", "5", "+Inf", "+Inf"),
-    ] {
+    ];
+    side_by_side::for_each(cases, |(operator, threshold, sent, shown)| {
         let server = prometheus(move |n| vec![Step::Send(value(if n < 2 { "NaN" } else { sent }))]);
         let upstream = CountingUpstream::start();
         let trial = Trial::endless()
@@ -234,13 +241,9 @@ fn a_value_that_crosses_the_threshold_fails_whatever_the_operator_and_is_reporte
             .query("up", &format!("thresholdValue: {threshold}, comparisonOperator: '{operator}'"));
         let outcome = Outcome::of(&mut start(&trial, &upstream, server.address()));
         outcome.expect(1, "Failed", "value_exceeded_threshold");
-        assert_eq!(
-            ["value", "threshold", "comparison_operator"].map(|key| outcome.failure(key)),
-            [shown, threshold, operator],
-            "{}",
-            outcome.text
-        );
-    }
+        let found = ["value", "threshold", "comparison_operator"].map(|key| outcome.failure(key));
+        assert_eq!(found, [shown, threshold, operator], "{}", outcome.text);
+    });
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use super::{outcome::Outcome, traffic::during, trial::Trial};
+use super::{outcome::Outcome, side_by_side, traffic::during, trial::Trial};
 use crate::harness::{
     Setup, Step, Upstream,
     load::Tally,
@@ -58,17 +58,19 @@ fn a_service_that_never_answers_is_judged() {
 
 #[test]
 fn a_service_that_closes_or_resets_without_an_answer_is_judged() {
-    assert!(is_judged(Upstream::scripted(|_| vec![Step::Close]).address()).answered() > 0);
-    assert!(is_judged(Upstream::scripted(|_| vec![Step::Reset]).address()).answered() > 0);
+    side_by_side::for_each([Step::Close, Step::Reset], |step| {
+        let service = Upstream::scripted(move |_| vec![step.clone()]);
+        assert!(is_judged(service.address()).status(502) > 0);
+    });
 }
 
 #[test]
 fn a_service_that_speaks_garbage_is_judged() {
-    for garbage in
-        ["SSH-2.0-OpenSSH_9.2\r\n\r\n", "HTTP/1.1 abc\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"]
-    {
-        assert!(is_judged(Upstream::answering(garbage).address()).status(502) > 0);
-    }
+    let garbage =
+        ["SSH-2.0-OpenSSH_9.2\r\n\r\n", "HTTP/1.1 abc\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"];
+    side_by_side::for_each(garbage, |bytes| {
+        assert!(is_judged(Upstream::answering(bytes).address()).status(502) > 0);
+    });
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod metric_store;
 mod outcome;
 mod program;
 mod refusal;
+mod side_by_side;
 mod traffic;
 mod trial;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{outcome::Outcome, traffic::during, trial::Trial};
+use super::{outcome::Outcome, side_by_side, traffic::during, trial::Trial};
 use crate::harness::{Upstream, get, load, load::CountingUpstream};
 
 /// What the product promises from the crossing to the last injected answer.
@@ -82,8 +82,8 @@ fn traffic_that_the_fault_does_not_match_is_no_injection_either() {
 
 #[test]
 fn fewer_injected_requests_than_the_least_are_inconclusive_and_as_many_are_enough() {
-    for (requests, code, state, failure_type) in [(4, 3, "Inconclusive", "no_fault_injected"), (5, 0, "Succeeded", "")]
-    {
+    let cases = [(4, 3, "Inconclusive", "no_fault_injected"), (5, 0, "Succeeded", "")];
+    side_by_side::for_each(cases, |(requests, code, state, failure_type)| {
         let upstream = CountingUpstream::start();
         let trial = Trial::lasting("1s").abort("100").with("limits: {minInjected: 5}");
         let mut run = trial.setup().to(upstream.address()).start_with_faults_on();
@@ -92,7 +92,7 @@ fn fewer_injected_requests_than_the_least_are_inconclusive_and_as_many_are_enoug
         outcome.expect(code, state, failure_type);
         assert_eq!(outcome.injected(0).1, requests);
         assert_eq!(outcome.failure("message").contains("limits.minInjected (5)"), code == 3, "{}", outcome.text);
-    }
+    });
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{outcome::Outcome, traffic::during, trial::Trial};
+use super::{outcome::Outcome, side_by_side, traffic::during, trial::Trial};
 use crate::harness::{Setup, Step, Upstream, answer, load::CountingUpstream, upstream::RefusingPort};
 
 fn trial(duration: &str, check: SocketAddr) -> Trial {
@@ -69,12 +69,12 @@ fn a_webhook_that_is_not_there_says_nothing_about_the_experiment() {
 #[test]
 fn a_webhook_that_closes_without_an_answer_or_speaks_no_http_says_nothing_about_the_experiment() {
     let garbage = vec![Step::Send(b"not HTTP\r\n\r\n".to_vec()), Step::Close];
-    for steps in [vec![Step::Close], vec![Step::Reset], garbage] {
+    side_by_side::for_each([vec![Step::Close], vec![Step::Reset], garbage], |steps| {
         let check = Upstream::scripted(move |_| steps.clone());
         let upstream = CountingUpstream::start();
         let outcome = Outcome::of(&mut setup(&trial("600s", check.address()), &upstream).start_with_faults_on());
         outcome.expect(3, "Inconclusive", "metrics_unavailable");
-    }
+    });
 }
 
 #[test]
