@@ -26,7 +26,8 @@ test: deps lint ## Everything with its small numbers: lint, unit, property and b
 	$(SUITE) loadgen $(CARGO) test -p glooshot-loadgen
 	$(SUITE) units  $(CARGO) test -p glooshot --lib --bins
 	$(SUITE) protocol $(CARGO) test -p glooshot --test protocol
-	$(SUITE) standalone $(CARGO) test -p glooshot --test run --test demo
+	$(SUITE) standalone $(CARGO) test -p glooshot --test files --test standalone
+	$(SUITE) demo $(CARGO) test -p glooshot --test demo
 	@$(SUITE) --summary
 
 drill: deps ## The same tests with their large numbers

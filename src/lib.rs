@@ -5,6 +5,7 @@
 //! | [`api`] | the domain: resources, validation, the verdict, the plan; pure |
 //! | [`engine`] | one experiment from Pending to its result, over any data path |
 //! | [`paths`] | data paths behind the engine's trait |
+//! | [`webhook`] | the admission review of our resources; pure |
 //! | [`proxy`] | the data plane: an HTTP proxy that injects the faults of a plan |
 //! | [`demo`] | the tutorial's application, and the tutorial on one machine |
 //! | [`cli`] | one file per command |
@@ -20,3 +21,4 @@ pub mod signals;
 pub mod telemetry;
 
 pub use glooshot_api as api;
+pub use glooshot_webhook as webhook;

@@ -13,6 +13,7 @@
 //! | [`scenario`] | an experiment that has passed validation, with defaults filled in |
 //! | [`verdict`] | the step function of a running experiment |
 //! | [`plan`] | what a data plane is told |
+//! | [`pattern`] | regular expressions that an author writes |
 //! | [`traffic_shift`] | what a `RoutingRule` means for the routed ports |
 //! | [`crds`] | the CustomResourceDefinitions |
 

@@ -13,7 +13,7 @@ use crate::{
     mesh::Mesh,
     report::Report,
     routing_rule::RoutingRule,
-    strict,
+    strict, validate,
     violation::{Violation, Violations},
     yaml,
 };
@@ -52,6 +52,18 @@ impl Resource {
             Self::Mesh(_) => "Mesh",
         }
     }
+
+    /// Its namespace and name, as in `bookinfo/abort-ratings`.
+    pub fn name(&self) -> String {
+        let metadata = match self {
+            Self::Experiment(it) => &it.metadata,
+            Self::Report(it) => &it.metadata,
+            Self::RoutingRule(it) => &it.metadata,
+            Self::Mesh(it) => &it.metadata,
+        };
+        let name = metadata.name.as_deref().unwrap_or_default();
+        metadata.namespace.as_ref().map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"))
+    }
 }
 
 /// One document of a file.
@@ -61,6 +73,25 @@ pub struct Document {
     pub resource: Option<Resource>,
     /// Everything that its schema does not allow. Rules that need more than the schema are in [`crate::validate`].
     pub problems: Vec<Violation>,
+}
+
+impl Document {
+    /// Everything that is wrong with the object: with its form, and with what it says.
+    pub fn violations(&self) -> Vec<Violation> {
+        let mut found = self.problems.clone();
+        let rules = self.resource.as_ref().and_then(|resource| validate::check_resource(resource).err());
+        for violation in rules.into_iter().flatten() {
+            // A field that had the wrong form has been taken out: that it is missing now is no news.
+            let told = self
+                .problems
+                .iter()
+                .any(|problem| problem.is_within(&violation.path) || violation.is_within(&problem.path));
+            if !told {
+                found.push(violation);
+            }
+        }
+        found
+    }
 }
 
 /// Why a file cannot be used.
@@ -181,7 +212,8 @@ static SCHEMAS: LazyLock<Vec<(String, JSONSchemaProps)>> = LazyLock::new(|| {
     crds::all().into_iter().filter_map(schema).collect()
 });
 
-fn document(mut value: Value) -> Document {
+/// Reads one object, as a file or the API server gives it, keeping what is wrong with it beside it.
+pub fn document(mut value: Value) -> Document {
     let schema = match header(&value) {
         Ok(schema) => schema,
         Err(problems) => return Document { resource: None, problems },

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     failure_condition::TrafficMetric,
     names::{Destination, ServiceName, ServicePort},
+    pattern,
     quantity::Percent,
     scenario::{Threshold, TrafficRule},
 };
@@ -27,6 +28,14 @@ pub const MAX_ROUTES: usize = 256;
 pub const MAX_ENDPOINTS: usize = 5_000;
 /// Known callers in one plan at the most.
 pub const MAX_SOURCES: usize = 50_000;
+/// Services in one list of a fault at the most, as in the CRD.
+pub const MAX_SERVICES: usize = 32;
+/// Methods, and headers, in one match at the most, as in the CRD.
+pub const MAX_MATCHES: usize = 16;
+/// The longest text, in bytes, that a path or header is compared with, as in the CRD.
+pub const MAX_TEXT: usize = 2_048;
+/// The longest window of a condition: a window keeps counters for all of its length.
+pub const MAX_INTERVAL: Duration = Duration::from_secs(600);
 /// The time a plan holds after its renewal: faults end this long after everything that could end them is dead.
 pub const TIME_TO_LIVE: Duration = Duration::from_secs(5);
 /// The longest delay that may be injected: a delayed request holds memory on both sides.
@@ -289,6 +298,9 @@ impl Plan {
         for (i, route) in self.routes.iter().enumerate() {
             bounded("endpoints", route.endpoints.len(), MAX_ENDPOINTS)?;
             bounded("weights", route.weights.len(), MAX_ENDPOINTS)?;
+            if let Some(at) = route.endpoints.iter().position(|endpoint| endpoint.address.port() == 0) {
+                return Err(invalid(format!("routes[{i}].endpoints[{at}]"), "port 0 cannot be dialled"));
+            }
             if !route.weights.is_empty() && route.weights.iter().all(|w| w.weight == 0) {
                 return Err(invalid(format!("routes[{i}].weights"), "the weights add up to 0"));
             }
@@ -301,11 +313,14 @@ impl Plan {
         }
         for (i, condition) in experiment.conditions.iter().enumerate() {
             let path = format!("experiment.conditions[{i}]");
-            if condition.interval.is_zero() {
-                return Err(invalid(path + ".interval", "the window must be longer than 0"));
+            if condition.interval.is_zero() || condition.interval > MAX_INTERVAL {
+                return Err(invalid(path + ".interval", "a window must be longer than 0 and at most 600s"));
             }
             if condition.threshold.value.is_nan() {
                 return Err(invalid(path + ".threshold", "NaN compares with nothing"));
+            }
+            if experiment.conditions.iter().take(i).any(|other| other.index == condition.index) {
+                return Err(invalid(path, &format!("another condition has the index {}", condition.index)));
             }
         }
         Ok(())
@@ -318,6 +333,9 @@ impl PlannedFault {
         if self.destinations.is_empty() {
             return Err(invalid(format!("{path}.destinations"), "a fault must have a destination"));
         }
+        bounded("destinations", self.destinations.len(), MAX_SERVICES)?;
+        bounded("origins", self.origins.len(), MAX_SERVICES)?;
+        self.matches.check(&format!("{path}.matches"))?;
         match self.disruption {
             Disruption::AbortHttp(status) if !(200..=599).contains(&status) => {
                 Err(invalid(format!("{path}.disruption"), &format!("HTTP status {status} is not within 200 to 599")))
@@ -330,6 +348,37 @@ impl PlannedFault {
                 "a delay is at most 60s, and its jitter at most the delay itself",
             )),
             Disruption::AbortHttp(_) | Disruption::AbortGrpc(_) | Disruption::Delay { .. } => Ok(()),
+        }
+    }
+}
+
+impl MatchRule {
+    /// Checks the bounds of a match, and that its patterns compile.
+    fn check(&self, path: &str) -> Result<(), PlanError> {
+        bounded("methods", self.methods.len(), MAX_MATCHES)?;
+        bounded("headers", self.headers.len(), MAX_MATCHES)?;
+        if let Some(text) = &self.path {
+            text.check(&format!("{path}.path"))?;
+        }
+        for (i, header) in self.headers.iter().enumerate() {
+            if let HeaderValueRule::Text(text) = &header.value {
+                text.check(&format!("{path}.headers[{i}]"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl TextMatch {
+    fn check(&self, path: &str) -> Result<(), PlanError> {
+        match self {
+            Self::Exact(text) | Self::Prefix(text) if text.len() > MAX_TEXT => {
+                Err(invalid(path.to_owned(), "the text is longer than 2048 bytes"))
+            }
+            Self::Exact(_) | Self::Prefix(_) => Ok(()),
+            Self::Regex(pattern) => {
+                pattern::whole(pattern).map(drop).map_err(|error| invalid(path.to_owned(), &error.to_string()))
+            }
         }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! serde ignores unknown fields and stops at the first error; people mistype several fields at once.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
@@ -90,6 +92,7 @@ impl Walk {
             }
             return;
         };
+        self.rename(fields, properties, path);
         fields.retain(|key, value| {
             let here = join(path, key);
             match properties.get(key) {
@@ -107,6 +110,19 @@ impl Walk {
             let reported = self.found.iter().any(|violation| violation.path == here);
             if !fields.contains_key(required) && !reported {
                 self.report(&here, format!("is required{}", example_of(&here)));
+            }
+        }
+    }
+
+    /// Reports fields with a near name and reads them as if they had it, so that what they say is checked as well.
+    fn rename(&mut self, fields: &mut Map<String, Value>, properties: &BTreeMap<String, JSONSchemaProps>, path: &str) {
+        let unknown: Vec<String> = fields.keys().filter(|key| !properties.contains_key(*key)).cloned().collect();
+        for key in unknown {
+            let free = properties.keys().map(String::as_str).filter(|name| !fields.contains_key(*name));
+            let Some(near) = nearest(&key, free).map(str::to_owned) else { continue };
+            self.report(&join(path, &key), format!("unknown field; did you mean {near:?}?"));
+            if let Some(value) = fields.remove(&key) {
+                fields.insert(near, value);
             }
         }
     }
@@ -257,16 +273,13 @@ fn unknown_field(name: &str, schema: &JSONSchemaProps, parent: Option<&JSONSchem
         "prometheusTrigger" => return "unknown field; write trigger: {prometheus: {...}}".to_owned(),
         _ => {}
     }
-    let known: Vec<&str> = properties.map(|(key, _)| key.as_str()).collect();
-    if let Some(near) = nearest(name, known.iter().copied()) {
-        return format!("unknown field; did you mean {near:?}?");
-    }
     if parent.and_then(|parent| parent.properties.as_ref()).is_some_and(|siblings| siblings.contains_key(name)) {
         return format!(
             "unknown field; {name:?} belongs one level up, beside {:?}",
             path.rsplit('.').next().unwrap_or(path)
         );
     }
+    let known: Vec<&str> = properties.map(|(key, _)| key.as_str()).collect();
     format!("unknown field; known here are {}", quoted(&known))
 }
 
@@ -275,6 +288,7 @@ fn example_of(path: &str) -> String {
     let field = path.rsplit('.').next().unwrap_or(path);
     let field = field.split('[').next().unwrap_or(field);
     let example = match field {
+        "duration" if path.ends_with(".delay.duration") => "duration: \"2s\"",
         "duration" => "duration: \"600s\"",
         "interval" => "interval: \"5s\"",
         "settle" => "settle: \"5s\"",

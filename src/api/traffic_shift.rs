@@ -81,7 +81,7 @@ fn subset(destination: &WeightedDestination, port: &ServicePort, known: &[KnownP
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
 
     use super::*;
     use crate::{manifest, names::ServiceName};
@@ -109,7 +109,7 @@ mod tests {
         );
         match manifest::read(&text).unwrap().pop() {
             Some(manifest::Resource::RoutingRule(rule)) => *rule,
-            other => unreachable!("{other:?}"),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod condition;
 mod fault;
+mod resource;
 mod settings;
 mod syntax;
 
@@ -13,11 +14,13 @@ use std::time::Duration;
 use crate::{
     experiment::Experiment,
     names::{self, Destination, KnownPort, ResolveError, ResourceRef, ServiceName},
+    plan,
     quantity::GoDuration,
     scenario::Scenario,
     violation::Violation,
 };
 
+pub use self::resource::{check_resource, check_routing_rule};
 pub use crate::violation::Violations;
 
 /// The longest experiment.
@@ -25,7 +28,7 @@ pub const MAX_DURATION: Duration = Duration::from_secs(3600);
 /// How long an experiment runs when it does not say.
 pub const DEFAULT_DURATION: Duration = Duration::from_secs(600);
 /// The longest window of a traffic condition.
-pub const MAX_TRAFFIC_INTERVAL: Duration = Duration::from_secs(600);
+pub const MAX_TRAFFIC_INTERVAL: Duration = plan::MAX_INTERVAL;
 /// The window of a traffic condition that does not say.
 pub const DEFAULT_TRAFFIC_INTERVAL: Duration = Duration::from_secs(5);
 /// The requests that a window needs when the condition does not say.
@@ -44,8 +47,6 @@ pub const MAX_KEEP_ROUTED: Duration = Duration::from_secs(3600);
 pub const DEFAULT_MAX_CONCURRENT_DELAYS: u32 = 5_000;
 /// The highest `limits.maxConcurrentDelays`.
 pub const MAX_CONCURRENT_DELAYS: u32 = 100_000;
-/// Services in one list at the most.
-pub const MAX_SERVICES: usize = 32;
 
 /// Where everything that an author writes stands.
 const BODY: &str = "spec.spec";
@@ -216,7 +217,7 @@ impl<'a> Pass<'a> {
         match self.names {
             Names::AsWritten => Some(Destination { service: self.as_written(reference), port: None, subset: None }),
             Names::Known { ports, .. } => {
-                names::resolve(reference, ports).map_err(|error| self.report(path, error.to_string())).ok()
+                self.resolve(reference, ports).map_err(|error| self.report(path, error.to_string())).ok()
             }
         }
     }
@@ -231,7 +232,7 @@ impl<'a> Pass<'a> {
         if callers.contains(&written) {
             return Some(written);
         }
-        match names::resolve(reference, ports) {
+        match self.resolve(reference, ports) {
             Ok(Destination { subset: Some(subset), service, .. }) => {
                 self.report(path, format!("names the subset {subset} of {service}; an origin is a whole service"));
                 None
@@ -249,6 +250,12 @@ impl<'a> Pass<'a> {
                 None
             }
         }
+    }
+
+    /// A Service that is named without a namespace is in the experiment's own: a name must not reach into another by omission.
+    fn resolve(&self, reference: &ResourceRef, ports: &[KnownPort]) -> Result<Destination, ResolveError> {
+        let ServiceName { namespace, name } = self.as_written(reference);
+        names::resolve(&ResourceRef { name, namespace: Some(namespace) }, ports)
     }
 
     fn as_written(&self, reference: &ResourceRef) -> ServiceName {

@@ -6,28 +6,25 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, ensure};
 
-/// Bytes of a file at the most: the API server accepts no larger object either.
-const MAX_BYTES: u64 = 1 << 20;
+use crate::api::manifest::{MAX_BYTES, ManifestError};
 
-/// Reads a file, or standard input for `-`.
+/// Reads a file, or standard input for `-`; no more of it than is ever accepted.
 pub(crate) fn read(file: &Path) -> anyhow::Result<String> {
     if file.as_os_str() == "-" {
-        return bounded(io::stdin().lock()).context("standard input");
+        return bounded(io::stdin().lock());
     }
-    let open = File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
-    if open.metadata().is_ok_and(|metadata| metadata.is_dir()) {
-        bail!("{} is a directory; name a file", file.display());
-    }
-    bounded(open).with_context(|| file.display().to_string())
+    let opened = File::open(file).context("cannot be opened")?;
+    ensure!(!opened.metadata().context("cannot be read")?.is_dir(), "is a directory; name the files in it");
+    bounded(opened)
 }
 
 fn bounded(reader: impl Read) -> anyhow::Result<String> {
     let mut bytes = Vec::new();
-    reader.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        bail!("longer than 1 MiB");
+    reader.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes).context("cannot be read")?;
+    if bytes.len() > MAX_BYTES {
+        return Err(ManifestError::TooLong(bytes.len()).into());
     }
-    String::from_utf8(bytes).context("not UTF-8 text")
+    String::from_utf8(bytes).context("is not text in UTF-8")
 }

@@ -1,11 +1,14 @@
 //! The command line: one file per command; this one has the list, the telemetry and the exit codes.
 
 mod bookinfo;
+mod crds;
+mod demo;
 mod files;
 mod options;
 mod progress;
 mod proxy;
 mod run;
+mod validate;
 
 use std::process::ExitCode;
 
@@ -29,12 +32,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run an Experiment file against services on this machine
+    Demo(demo::Args),
     Run(Box<run::Args>),
-    /// Forward Service ports without faults, until told to stop
     Proxy(proxy::Args),
-    /// Serve one of the tutorial's four services
     Bookinfo(bookinfo::Args),
+    Validate(validate::Args),
+    Crds(crds::Args),
 }
 
 /// Reads the arguments, runs the command, and gives the exit code of the process.
@@ -55,9 +58,12 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
-        Command::Run(args) => run::run(*args),
+        Command::Demo(args) => demo::run(args),
+        Command::Run(args) => run::run(&args),
         Command::Proxy(args) => proxy::run(args),
         Command::Bookinfo(args) => bookinfo::run(args),
+        Command::Validate(args) => validate::run(&args),
+        Command::Crds(args) => crds::run(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -16,19 +16,22 @@ use glooshot_api::{
 
 use crate::proxy::{ForwardedFor, Limits, Origin, ProxyConfig, StaticRoute};
 
+const ROUTE_HELP: &str = "A Service port: NS/SVC:PORT=LISTEN->UPSTREAM[@SUBSET][,UPSTREAM[@SUBSET]...]";
+const ROUTE_LONG_HELP: &str = "\
+A Service port: NS/SVC:PORT=LISTEN->UPSTREAM[@SUBSET][,UPSTREAM[@SUBSET]...]
+
+Requests that arrive at LISTEN go to the UPSTREAMs. NS, SVC and PORT are what an Experiment calls it:
+bookinfo/ratings:9080=127.0.0.1:19080->127.0.0.1:9080 is the upstream bookinfo-ratings-9080.
+Subsets (->127.0.1.13:9080@v3,127.0.1.14:9080@v4) are what routing rules and metrics call versions.";
+const SOURCE_HELP: &str = "A caller: IP=[NS/]APP[:VERSION], for originServices and for the source_app of metrics";
+
 /// Routes and callers of a proxy on this machine.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ProxyOptions {
-    /// A Service port: NS/SVC:PORT=LISTEN->UPSTREAM[@SUBSET][,UPSTREAM[@SUBSET]...]
-    ///
-    /// Requests that arrive at LISTEN go to the UPSTREAMs. NS, SVC and PORT are what an Experiment calls it:
-    /// "bookinfo/ratings:9080=127.0.0.1:19080->127.0.0.1:9080" is the upstream bookinfo-ratings-9080. Subsets
-    /// ("->127.0.1.13:9080@v3,127.0.1.14:9080@v4") are what routing rules and metrics call versions.
-    #[arg(long = "route", value_name = "ROUTE", required = true, verbatim_doc_comment)]
+    #[arg(long = "route", value_name = "ROUTE", required = true, help = ROUTE_HELP, long_help = ROUTE_LONG_HELP)]
     pub(crate) routes: Vec<RouteOption>,
 
-    /// A caller: IP=[NS/]APP[:VERSION], for originServices and for the source_app of metrics
-    #[arg(long = "source", value_name = "SOURCE")]
+    #[arg(long = "source", value_name = "SOURCE", help = SOURCE_HELP)]
     sources: Vec<SourceOption>,
 
     /// Serve /metrics (Prometheus) and /healthz at this address

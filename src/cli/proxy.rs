@@ -12,7 +12,7 @@ use crate::{
     signals::{Interrupt, runtime},
 };
 
-/// Forward Service ports without faults, until SIGINT or SIGTERM; then drain and exit 0.
+/// Forward Service ports without faults, until SIGINT or SIGTERM; then drain and exit 0
 ///
 ///   glooshot proxy --route bookinfo/ratings:9080=127.0.0.1:19080->127.0.0.1:9080 --listen-metrics 127.0.0.1:9901
 #[derive(Debug, clap::Args)]

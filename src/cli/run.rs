@@ -21,6 +21,7 @@ use glooshot_api::{
 };
 
 use super::{
+    files,
     options::{DRAIN_QUIET, ProxyOptions},
     progress::Show,
     proxy::start,
@@ -45,7 +46,7 @@ const INCONCLUSIVE: u8 = 3;
 /// Exit code after Ctrl-C, as shells count it.
 const INTERRUPTED: u8 = 130;
 
-/// Run an Experiment file against services on this machine, through a proxy in this process.
+/// Run an Experiment file against services on this machine, through a proxy in this process
 ///
 ///   glooshot run -f experiment.yaml \
 ///     --route 'bookinfo/ratings:9080=127.0.0.1:19080->127.0.0.1:9080'
@@ -69,7 +70,7 @@ pub(super) struct Args {
     routing_rules: Vec<PathBuf>,
 
     /// The Prometheus that queries are sent to, as in http://127.0.0.1:9090
-    #[arg(long, value_name = "URL", env = "PROMETHEUS_URL")]
+    #[arg(long, value_name = "URL", env = "PROMETHEUS_URL", hide_env_values = true)]
     prometheus_url: Option<String>,
 
     /// Between two polls of a query or a webhook
@@ -114,9 +115,9 @@ struct Prepared {
     webhooks: EgressPolicy,
 }
 
-pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let prepared = prepare(&args)?;
-    runtime()?.block_on(execute(prepared, &args))
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let prepared = prepare(args)?;
+    runtime()?.block_on(execute(prepared, args))
 }
 
 /// Reads and checks everything.
@@ -129,6 +130,18 @@ fn prepare(args: &Args) -> anyhow::Result<Prepared> {
     let scenario = checked.map_err(|violations| anyhow!("{}: {violations}", args.file.display()))?;
     if let Some(mesh) = &experiment.spec.spec.target_mesh {
         eprintln!("targetMesh {mesh} is noted; on this machine the proxy in this process is the only data path");
+    }
+    let body = &experiment.spec.spec;
+    let routing = body.routing.as_ref();
+    for (name, given) in [
+        ("tls", !body.tls.is_empty()),
+        ("routing.reconnect", routing.is_some_and(|routing| routing.reconnect.is_some())),
+        ("routing.keepRouted", routing.is_some_and(|routing| routing.keep_routed.is_some())),
+        ("routing.networkPolicy", routing.is_some_and(|routing| routing.network_policy.is_some())),
+    ] {
+        if given {
+            eprintln!("{name} is noted; it has no effect on this machine");
+        }
     }
     for file in &args.routing_rules {
         shift(&mut options, file, &known)?;
@@ -144,7 +157,7 @@ fn prepare(args: &Args) -> anyhow::Result<Prepared> {
 }
 
 fn read_experiment(file: &Path) -> anyhow::Result<Experiment> {
-    let text = super::files::read(file)?;
+    let text = files::read(file).with_context(|| file.display().to_string())?;
     let mut experiment = manifest::read_experiment(&text).with_context(|| file.display().to_string())?;
     // What an earlier run left in the file is not this run's.
     experiment.status = None;
@@ -153,7 +166,7 @@ fn read_experiment(file: &Path) -> anyhow::Result<Experiment> {
 
 /// Applies the routing rules of a file.
 fn shift(options: &mut ProxyOptions, file: &Path, known: &[KnownPort]) -> anyhow::Result<()> {
-    let text = super::files::read(file)?;
+    let text = files::read(file).with_context(|| file.display().to_string())?;
     for resource in manifest::read(&text).with_context(|| file.display().to_string())? {
         let Resource::RoutingRule(rule) = resource else {
             bail!("{}: only RoutingRules can be given with --routing-rule", file.display());

@@ -189,3 +189,6 @@ async fn forward(
         before = now;
     }
 }
+
+#[cfg(test)]
+mod tests;

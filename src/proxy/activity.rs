@@ -12,6 +12,8 @@ use super::{clock::Moment, limits::Limits};
 pub(crate) struct Activity {
     /// A request is under way.
     busy: AtomicBool,
+    /// A request on it was refused, and counted.
+    rejected: AtomicBool,
     /// The connection has switched to another protocol.
     switched: AtomicBool,
     /// When the connection became idle.
@@ -38,6 +40,7 @@ impl Activity {
     pub(crate) fn new(now: Moment) -> Self {
         Self {
             busy: AtomicBool::new(false),
+            rejected: AtomicBool::new(false),
             switched: AtomicBool::new(false),
             idle_since: AtomicU64::new(now.as_nanos()),
             head_since: AtomicU64::new(0),
@@ -68,6 +71,16 @@ impl Activity {
     pub(crate) fn request_ends(&self, now: Moment) {
         self.idle_since.store(now.as_nanos(), Ordering::Relaxed);
         self.busy.store(false, Ordering::Relaxed);
+    }
+
+    /// A request was refused, and counted.
+    pub(crate) fn reject(&self) {
+        self.rejected.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a request was refused, and counted.
+    pub(crate) fn is_rejected(&self) -> bool {
+        self.rejected.load(Ordering::Relaxed)
     }
 
     /// A switch of protocols has been agreed on: what follows are not requests.

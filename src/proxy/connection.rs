@@ -1,13 +1,6 @@
 //! One client's connection: recognised by its first bytes, then served as HTTP/1 or passed through.
 
-use std::{
-    cell::Cell,
-    future::poll_fn,
-    net::IpAddr,
-    pin::{Pin, pin},
-    rc::Rc,
-    sync::Arc,
-};
+use std::{error::Error as _, net::IpAddr, rc::Rc, sync::Arc};
 
 use glooshot_api::names::ServicePort;
 use http::HeaderValue;
@@ -22,11 +15,13 @@ use tokio::{
 use super::{
     activity::Activity,
     admit::Gate,
-    client_io::ClientIo,
+    client_tap::ClientTap,
     error::Reject,
     forward::dial,
+    framing::Malformed,
     handle::handle,
     sniff::{self, LOOK_AHEAD, Protocol},
+    tapped_io::TappedIo,
     tunnel,
     worker::Worker,
 };
@@ -67,7 +62,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, caller: Rc<Caller>, mut stream: Tc
                 worker.metrics.rejected(Reject::HeadTimeout);
             }
         }
-        Some(Protocol::Http1) => serve_http(&worker, caller, ClientIo::new(first, stream)).await,
+        Some(Protocol::Http1) => serve_http(&worker, caller, first, stream).await,
         Some(protocol) => pass_through(&worker, &caller, protocol, &first, stream).await,
     }
 }
@@ -89,9 +84,10 @@ async fn recognise(stream: &mut TcpStream, first: &mut Vec<u8>) -> Option<Protoc
 }
 
 /// Serves HTTP/1 requests, one after the other.
-async fn serve_http(worker: &Rc<Worker>, caller: Rc<Caller>, mut io: ClientIo) {
+async fn serve_http(worker: &Rc<Worker>, caller: Rc<Caller>, first: Vec<u8>, stream: TcpStream) {
     let limits = &worker.shared.limits;
-    io.watch(Arc::clone(&caller.connection), worker.coarse_clock());
+    let tap = ClientTap::new(Arc::clone(&caller.connection), worker.coarse_clock());
+    let io = TappedIo::new(first, stream, tap);
     let service = {
         let worker = Rc::clone(worker);
         let caller = Rc::clone(&caller);
@@ -105,21 +101,21 @@ async fn serve_http(worker: &Rc<Worker>, caller: Rc<Caller>, mut io: ClientIo) {
         .half_close(false)
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
-    let mut connection = pin!(connection);
-    let told = Cell::new(false);
-    let ended = poll_fn(|cx| {
-        if worker.is_closing() && !told.replace(true) {
-            connection.as_mut().graceful_shutdown();
-        }
-        Pin::as_mut(&mut connection).poll(cx)
-    })
-    .await;
+    // A drain needs no word here: every answer then says `Connection: close`, and the sweep ends what is idle.
+    let ended = connection.await;
     if let Err(error) = ended {
-        if error.is_parse() {
+        if !caller.connection.is_rejected() && (error.is_parse() || is_malformed(&error)) {
             worker.metrics.rejected(Reject::Syntax);
         }
         tracing::debug!(client = %caller.address, service = %caller.port, %error, "client connection ended");
     }
+}
+
+/// Whether the strict reading of the framing ended the connection.
+fn is_malformed(error: &hyper::Error) -> bool {
+    let io = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
+    let Some(inner) = io.and_then(std::io::Error::get_ref) else { return false };
+    inner.is::<Malformed>()
 }
 
 /// Passes a connection that is not HTTP/1 through to an endpoint.

@@ -173,9 +173,13 @@ impl Flag {
         }
     }
 
-    /// Whether the request came as far as the upstream.
-    pub(crate) const fn reached_upstream(self) -> bool {
-        matches!(self, Self::None | Self::UpstreamReset | Self::UpstreamTimeout | Self::UpstreamProtocol)
+    /// Whether the request came as far as the upstream; a client that went away did so behind an answer or before it.
+    pub(crate) const fn reached_upstream(self, answered: bool) -> bool {
+        match self {
+            Self::None | Self::UpstreamReset | Self::UpstreamTimeout | Self::UpstreamProtocol => true,
+            Self::ClientGone => answered,
+            Self::FaultAbort | Self::Rejected | Self::NoEndpoint | Self::ConnectFailed => false,
+        }
     }
 
     /// Whether the upstream is to blame.

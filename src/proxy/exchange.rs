@@ -11,11 +11,10 @@ use super::{
     fault::LiveFault,
     guard::Completion,
     identity::{IdentityId, UNKNOWN},
-    live_plan::LivePlan,
     metrics::{Outcome, SeriesKey},
     route::LiveEndpoint,
     run_state::RunState,
-    worker::Worker,
+    worker::{LocalPlan, Worker},
 };
 
 /// One request, from its head to the end of its response.
@@ -23,12 +22,13 @@ use super::{
 pub(crate) struct Exchange {
     pub(crate) worker: Rc<Worker>,
     caller: Rc<Caller>,
-    pub(crate) plan: Rc<Arc<LivePlan>>,
+    pub(crate) plan: LocalPlan,
     started: Moment,
     source: IdentityId,
     destination: IdentityId,
     subset: Option<Arc<str>>,
-    status: StatusCode,
+    /// `None` until there is an answer.
+    status: Option<StatusCode>,
     flag: Flag,
     delay: Duration,
     /// The marker of the fault that was injected.
@@ -53,7 +53,7 @@ impl Exchange {
             started,
             destination: UNKNOWN,
             subset: None,
-            status: StatusCode::OK,
+            status: None,
             flag: Flag::None,
             delay: Duration::ZERO,
             marker: None,
@@ -95,7 +95,7 @@ impl Exchange {
 
     /// Notes the status of the response, and who is to blame for it.
     pub(crate) fn answered(&mut self, status: StatusCode, flag: Flag) {
-        self.status = status;
+        self.status = Some(status);
         self.flag = flag;
     }
 
@@ -116,7 +116,7 @@ impl Exchange {
             listener: self.caller.listener,
             source: self.source,
             destination: self.destination,
-            status: self.status.as_u16(),
+            status: self.code(),
             flag: self.flag,
             delayed: !self.delay.is_zero(),
         };
@@ -127,13 +127,13 @@ impl Exchange {
 
     /// Lets every condition that measures this route count the request; evaluates those whose verdict it can change.
     fn show_conditions(&self, now: Moment, latency: Duration) {
-        // What the client broke off or we refused says nothing about the service.
-        if matches!(self.flag, Flag::ClientGone | Flag::Rejected) {
+        // What we refused, or the client gave up before there was an answer, says nothing about the service.
+        if self.flag == Flag::Rejected || self.status.is_none() {
             return;
         }
         let (Some(run), Some(view)) = (self.run(), self.plan.route(self.caller.listener)) else { return };
         let completion = Completion {
-            error: self.status.is_server_error() || self.flag.is_upstream_failure(),
+            error: self.status.is_some_and(|status| status.is_server_error()) || self.flag.is_upstream_failure(),
             aborted: self.flag == Flag::FaultAbort,
             latency,
             delay: self.delay,
@@ -148,13 +148,18 @@ impl Exchange {
         }
     }
 
+    /// The status, 0 when there was no answer.
+    fn code(&self) -> u16 {
+        self.status.map_or(0, |status| status.as_u16())
+    }
+
     /// The access log: one structured event, off unless asked for.
     fn log(&self, latency: Duration) {
         tracing::debug!(
             target: "glooshot::access",
             service = %self.caller.port,
             client = %self.caller.address,
-            status = self.status.as_u16(),
+            status = self.code(),
             flag = %self.flag.as_str(!self.delay.is_zero()),
             micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX),
             fault = self.marker.as_ref().and_then(|marker| marker.to_str().ok()).unwrap_or("-"),

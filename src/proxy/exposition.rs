@@ -47,7 +47,7 @@ impl ProxyCollector {
             let destination = names.get(&key.destination);
             let flag = key.flag.as_str(key.delayed);
             istio.entry(istio_labels("source", port, source, destination, key.status, flag)).or_default().add(total);
-            if key.flag.reached_upstream() {
+            if key.flag.reached_upstream(key.status != 0) {
                 let flag = key.flag.as_str(false);
                 let seen = if key.delayed { own } else { total };
                 let labels = istio_labels("destination", port, source, destination, key.status, flag);
@@ -125,9 +125,7 @@ impl Collector for ProxyCollector {
 impl ProxyCollector {
     /// What is injected, and what the conditions do.
     fn experiment(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let plan = self.shared.slot.pointer().load();
-        let Some(experiment) = plan.experiment() else { return Ok(()) };
-        let run = &experiment.run;
+        let Some(run) = self.shared.slot.last_run() else { return Ok(()) };
         let name = run.name().to_string();
         let mut injected = Vec::new();
         let mut matched = Vec::new();
@@ -147,7 +145,8 @@ impl ProxyCollector {
         counters(encoder, "glooshot_proxy_matched", "Requests that a fault applied to, hit or not", &matched)?;
         counters(encoder, "glooshot_proxy_faults_overflow", "Requests that passed because of a cap", &overflow)?;
         let labels: Labels = vec![("experiment", name)];
-        let armed = self.shared.slot.injects(experiment, Moment::now());
+        let plan = self.shared.slot.pointer().load();
+        let armed = plan.experiment().is_some_and(|live| self.shared.slot.injects(live, Moment::now()));
         gauge(
             encoder,
             "glooshot_proxy_faults_armed",

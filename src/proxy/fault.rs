@@ -10,6 +10,7 @@ use std::{
 
 use glooshot_api::{
     names::{Destination, ServiceName, ServicePort},
+    pattern,
     plan::{Disruption, HeaderRule, HeaderValueRule, MatchRule, PlannedExperiment, TextMatch},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -145,19 +146,13 @@ enum Text {
     Regex(regex::bytes::Regex),
 }
 
-/// Memory of one compiled expression at the most.
-const REGEX_BYTES: usize = 1 << 20;
-
 impl Text {
     fn compile(rule: &TextMatch) -> Result<Self, Refusal> {
         Ok(match rule {
             TextMatch::Exact(text) => Self::Exact(text.clone()),
             TextMatch::Prefix(text) => Self::Prefix(text.clone()),
             TextMatch::Regex(text) => {
-                // Anchored: a rule that names one path must not hit every path that contains it.
-                let whole = format!("^(?:{text})$");
-                let compiled = regex::bytes::RegexBuilder::new(&whole).size_limit(REGEX_BYTES).build();
-                Self::Regex(compiled.map_err(|error| Refusal::Pattern(error.to_string()))?)
+                Self::Regex(pattern::whole(text).map_err(|error| Refusal::Pattern(error.to_string()))?)
             }
         })
     }

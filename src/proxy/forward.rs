@@ -17,6 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
 
 use super::{
+    answered::Answered,
     body::RequestBody,
     clock::Moment,
     connection::Caller,
@@ -25,7 +26,7 @@ use super::{
     hop_by_hop,
     pool::Lease,
     select::Selection,
-    upstream_io::{Answered, UpstreamIo},
+    tapped_io::TappedIo,
     worker::{ForwardedFor, Worker},
 };
 
@@ -143,7 +144,7 @@ async fn handshake(worker: &Worker, address: SocketAddr, stream: TcpStream) -> R
     let made = hyper::client::conn::http1::Builder::new()
         .max_headers(limits.response_headers)
         .max_buf_size(limits.head_bytes)
-        .handshake(TokioIo::new(UpstreamIo::new(stream, answered.clone())))
+        .handshake(TokioIo::new(TappedIo::new(Vec::new(), stream, answered.clone())))
         .await;
     let (sender, connection) = made.map_err(|error| blame(&error))?;
     tokio::task::spawn_local(async move {

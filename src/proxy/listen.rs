@@ -29,6 +29,8 @@ const BACKLOG: i32 = 4096;
 /// The first wait after an error of accept (no file descriptors left, say); doubled up to [`MAX_BACK_OFF`].
 const BACK_OFF: Duration = Duration::from_millis(5);
 const MAX_BACK_OFF: Duration = Duration::from_secs(1);
+/// How long a closing listener goes on accepting what is in its queue.
+const EMPTY_QUEUE: Duration = Duration::from_millis(20);
 
 /// One core's socket of a Service port.
 #[derive(Debug)]
@@ -81,8 +83,8 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: Listener, mut phase: wa
         let Ok(permit) = permit else { break };
         let accepted = tokio::select! {
             biased;
-            accepted = socket.accept() => accepted,
             () = closing(&mut phase) => break,
+            accepted = socket.accept() => accepted,
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -98,12 +100,14 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: Listener, mut phase: wa
             }
         }
     }
-    while let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
-        // One turn of the reactor shows whether the queue holds another one.
-        let next = tokio::time::timeout(Duration::from_millis(1), socket.accept()).await;
-        let Ok(Ok((stream, peer))) = next else { break };
-        open(&worker, caller(index, &port, peer, &gate, &via), stream, permit);
-    }
+    let queue = async {
+        while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
+            let Ok((stream, peer)) = socket.accept().await else { break };
+            open(&worker, caller(index, &port, peer, &gate, &via), stream, permit);
+        }
+    };
+    // The time is the bound, not the queue: clients may reconnect as fast as they are answered.
+    let _ = tokio::time::timeout(EMPTY_QUEUE, queue).await;
 }
 
 /// Returns when the proxy closes.

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use glooshot_api::{
     names::{ServiceName, ServicePort},
     plan::{Endpoint, FencingToken, Plan, PlanError, PlannedExperiment, PlannedRoute},
@@ -161,6 +161,8 @@ pub(crate) struct PlanSlot {
     refused: AtomicU64,
     /// Held while a plan is taken, so that two never interleave.
     writer: Mutex<Writer>,
+    /// The run of the plan in force, or of the last plan that had one: its counts outlive it.
+    last_run: ArcSwapOption<RunState>,
     signals: watch::Sender<Signals>,
     pub(crate) identities: Identities,
     cores: usize,
@@ -192,6 +194,7 @@ impl PlanSlot {
             renewed: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             writer: Mutex::new(writer),
+            last_run: ArcSwapOption::empty(),
             signals,
             identities,
             cores,
@@ -249,10 +252,10 @@ impl PlanSlot {
     }
 
     /// Changes where a Service port's requests go without a plan.
-    pub(crate) fn set_origin(&self, route: PlannedRoute) -> Result<(), Refusal> {
+    pub(crate) fn set_origin(&self, route: &PlannedRoute) -> Result<(), Refusal> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         for origin in writer.origins.iter_mut().filter(|origin| origin.port == route.port) {
-            origin.route = route.clone();
+            origin.route.clone_from(route);
         }
         let compiled = self.compile(&writer)?;
         self.publish(compiled);
@@ -261,6 +264,9 @@ impl PlanSlot {
 
     /// Makes a compiled plan the one in force, and lets go of the delayed requests of one that it ends.
     fn publish(&self, plan: LivePlan) {
+        if let Some(experiment) = &plan.experiment {
+            self.last_run.store(Some(Arc::clone(&experiment.run)));
+        }
         let armed = plan.experiment.as_ref().filter(|experiment| experiment.armed).map(|e| Arc::clone(&e.run));
         let before = self.current.swap(Arc::new(plan));
         if let Some(run) = &armed {
@@ -302,6 +308,11 @@ impl PlanSlot {
         if let Some(experiment) = &self.current.load().experiment {
             experiment.run.disarm();
         }
+    }
+
+    /// The run of the plan in force, or of the last one that had an experiment.
+    pub(crate) fn last_run(&self) -> Option<Arc<RunState>> {
+        self.last_run.load_full()
     }
 
     /// Whether the plan in force holds at this moment.

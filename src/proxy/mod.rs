@@ -2,24 +2,25 @@
 //!
 //! # The life of a request, in the order in which it meets the files
 //!
-//! 1. [`listen`]: one listener for each Service port and core; a permit, then the connection.
-//! 2. [`sniff`], [`connection`]: the first bytes tell the protocol. TLS, HTTP/2 and anything unknown go through [`tunnel`].
-//! 3. [`handle`]: one screen, the five steps of a request:
-//!    [`admit`] (the strict gate) -> [`select`] (subset, and which fault hits) -> [`disrupt`] (abort or delay) ->
-//!    [`forward`] (with [`balance`] and [`pool`]) -> [`respond`] (and [`body`], which ends the exchange).
-//! 4. [`exchange`]: however it ended, the request is counted once ([`metrics`]) and shown to the conditions ([`guard`]).
+//! 1. `listen`: one listener for each Service port and core; a permit, then the connection.
+//! 2. `sniff`, `connection`: the first bytes tell the protocol. TLS, HTTP/2 and anything unknown go through `tunnel`.
+//! 3. `handle`: one screen, the five steps of a request:
+//!    `admit` (the strict gate) -> `select` (subset, and which fault hits) -> `disrupt` (abort or delay) ->
+//!    `forward` (with `balance` and `pool`) -> `respond` (and `body`, which ends the exchange).
+//! 4. `exchange`: however it ended, the request is counted once (`metrics`) and shown to the conditions (`guard`).
 //!
-//! Beside the request: [`live_plan`] is the plan in force and [`run_state`] what outlives its changes; [`worker`] is one
-//! core; [`limits`] bounds everything; [`error`] says whose fault something is.
+//! Beside the request: `live_plan` is the plan in force and `run_state` what outlives its changes; `worker` is one
+//! core; `limits` bounds everything; `error` says whose fault something is.
 //!
 //! Inside this module everything is one thread per core with `Rc`. Towards the outside there are only the atomic plan
 //! pointer, a watch channel and counters.
 
 mod activity;
 mod admit;
+mod answered;
 mod balance;
 mod body;
-mod client_io;
+mod client_tap;
 mod clock;
 mod connection;
 mod disrupt;
@@ -43,9 +44,9 @@ mod route;
 mod run_state;
 mod select;
 mod sniff;
+mod tapped_io;
 mod trailers;
 mod tunnel;
-mod upstream_io;
 mod window;
 mod worker;
 
@@ -225,7 +226,8 @@ impl Drop for Proxy {
 fn join(workers: Vec<JoinHandle<io::Result<()>>>) -> io::Result<()> {
     let ended =
         workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked"))));
-    ended.fold(Ok(()), |all, one| all.and(one))
+    // Every thread is waited for, also behind one that failed.
+    ended.collect::<Vec<_>>().into_iter().collect()
 }
 
 /// As many cores as the process may use (its cgroup's quota counts), at most [`DEFAULT_MAX_WORKERS`].
@@ -280,7 +282,7 @@ impl Control {
     ///
     /// # Errors
     /// When the plan in force cannot be compiled again; nothing changes then.
-    pub fn set_origin(&self, route: PlannedRoute) -> Result<(), Refusal> {
+    pub fn set_origin(&self, route: &PlannedRoute) -> Result<(), Refusal> {
         self.shared.slot.set_origin(route)
     }
 
@@ -289,24 +291,24 @@ impl Control {
         self.shared.slot.signals()
     }
 
-    /// What each fault of the run has done, in the order of the spec.
+    /// What each fault of the run, or of the last one, has done, in the order of the spec.
     pub fn injection(&self) -> Vec<InjectionStatus> {
-        let plan = self.shared.slot.pointer().load();
-        let Some(experiment) = plan.experiment() else { return Vec::new() };
+        let Some(run) = self.shared.slot.last_run() else { return Vec::new() };
         let read = |counters: &Arc<fault::FaultCounters>| {
             let [requests, aborted, delayed, _] = counters.read();
             InjectionStatus { requests, aborted, delayed }
         };
-        experiment.run.all_counters().iter().map(read).collect()
+        run.all_counters().iter().map(read).collect()
     }
 
-    /// The index and the value of each condition that is evaluated here; NaN while its window holds too few requests.
+    /// The index and the value of each condition that is evaluated here; NaN while its window holds too few requests, or is
+    /// not full yet since the faults went on: such a value is not judged.
     pub fn readings(&self) -> Vec<(u16, f64)> {
         let plan = self.shared.slot.pointer().load();
         let now = Moment::now();
         plan.experiment().map_or_else(Vec::new, |experiment| {
             let guards = experiment.run.guards().iter();
-            guards.map(|guard| (guard.condition().index, guard.judge(now, true).value)).collect()
+            guards.map(|guard| (guard.condition().index, experiment.run.reading(guard, now))).collect()
         })
     }
 

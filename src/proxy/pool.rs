@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::VecDeque, net::SocketAddr, rc::Rc, time::D
 use hyper::client::conn::http1::SendRequest;
 use rustc_hash::FxHashMap;
 
-use super::{body::RequestBody, clock::Moment, upstream_io::Answered};
+use super::{answered::Answered, body::RequestBody, clock::Moment};
 
 /// The handle of a connection to an upstream.
 pub(crate) type Sender = SendRequest<RequestBody>;

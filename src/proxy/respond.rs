@@ -35,6 +35,7 @@ pub(crate) fn respond(
         Err(Stop::Own) => own(Response::new(ResponseBody::Own(None)), &mut exchange, Flag::None),
         Err(Stop::Client(reject)) => {
             exchange.worker.metrics.rejected(reject);
+            caller.connection.reject();
             error(&mut exchange, reject.verdict())
         }
         Err(Stop::Upstream(failure)) => error(&mut exchange, failure.verdict()),

@@ -233,6 +233,11 @@ impl RunState {
         }
     }
 
+    /// The value of one condition, NaN until it is judged.
+    pub(crate) fn reading(&self, guard: &Guard, now: Moment) -> f64 {
+        if self.is_warm(guard.condition().interval, now) { guard.judge(now, true).value } else { f64::NAN }
+    }
+
     fn is_warm(&self, interval: Duration, now: Moment) -> bool {
         now.since(Moment::from_nanos(self.armed_at.load(Ordering::Acquire))) >= interval
     }

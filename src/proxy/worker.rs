@@ -68,6 +68,10 @@ pub(crate) enum Phase {
     Closing,
 }
 
+/// A core's own counted pointer to the plan in force.
+#[allow(clippy::redundant_allocation, reason = "requests count the outer Rc, so that cores do not share a counter")]
+pub(crate) type LocalPlan = Rc<Arc<LivePlan>>;
+
 /// One core.
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -77,7 +81,7 @@ pub(crate) struct Worker {
     pub(crate) pool: Rc<Pool>,
     pub(crate) balancer: Balancer,
     pub(crate) metrics: Shard,
-    plan: RefCell<Rc<Arc<LivePlan>>>,
+    plan: RefCell<LocalPlan>,
     dice: RefCell<Dice>,
     random: RefCell<fastrand::Rng>,
     phase: Cell<Phase>,
@@ -119,8 +123,8 @@ impl Worker {
         })
     }
 
-    /// The plan in force. Cores keep their own counted pointer to it, so that they do not share a counter.
-    pub(crate) fn plan(&self) -> Rc<Arc<LivePlan>> {
+    /// The plan in force.
+    pub(crate) fn plan(&self) -> LocalPlan {
         let current = self.shared.slot.pointer().load();
         let mut own = self.plan.borrow_mut();
         if !Arc::ptr_eq(&own, &current) {
@@ -160,7 +164,7 @@ impl Worker {
         Arc::clone(&self.clock)
     }
 
-    /// Keeps a connection's task within the reach of the sweep. Returns what must be told to [`Worker::closed`].
+    /// Keeps a connection's task within the reach of the sweep.
     pub(crate) fn opened(&self, activity: Arc<Activity>, task: AbortHandle) {
         if task.is_finished() {
             return;

@@ -35,8 +35,6 @@ pub enum Expect {
     Abort,
     /// `reject-or-one 400`: either is permitted, as the file says.
     RejectOrOne(Vec<u16>),
-    /// `abort-or-one`: either is permitted, as the file says.
-    AbortOrOne,
 }
 
 /// One case.
@@ -181,7 +179,6 @@ fn expect(text: &str) -> Result<Expect, String> {
     Ok(match text.split_once(' ') {
         None if text == "one" => Expect::One,
         None if text == "abort" => Expect::Abort,
-        None if text == "abort-or-one" => Expect::AbortOrOne,
         Some(("reject", list)) => Expect::Reject(statuses(list)?),
         Some(("reject-or-one", list)) => Expect::RejectOrOne(statuses(list)?),
         Some(("answer-then-reject", list)) => Expect::AnswerThenReject(statuses(list)?),

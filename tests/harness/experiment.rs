@@ -46,7 +46,7 @@ impl Experiment {
     pub fn yaml(&self) -> String {
         format!(
             "apiVersion: glooshot.solo.io/v1\nkind: Experiment\nmetadata:\n  name: {}\n  namespace: bookinfo\n\
-             spec:\n  spec:\n    duration: 600s\n    faults: [{}]\n{}",
+             spec:\n  spec:\n    duration: 600s\n    routing: {{settle: 0s}}\n    faults: [{}]\n{}",
             self.name,
             self.faults.join(", "),
             self.limits

@@ -93,7 +93,7 @@ impl Setup {
     #[track_caller]
     pub fn start_with_faults_on(self) -> Glooshot {
         let glooshot = self.start();
-        glooshot.wait_for_line("faults on", |line| line.starts_with("faults on"));
+        glooshot.wait_for_line("faults on", |line| says(line, "faults on"));
         glooshot
     }
 
@@ -140,6 +140,11 @@ impl Setup {
             _file: file,
         }
     }
+}
+
+/// Whether a line of progress begins with `what`, in any case of letters.
+pub fn says(line: &str, what: &str) -> bool {
+    line.get(..what.len()).is_some_and(|start| start.eq_ignore_ascii_case(what))
 }
 
 #[derive(Debug, Default)]
@@ -204,7 +209,10 @@ impl Glooshot {
         let state = self.lines.lines.lock().unwrap();
         let (state, _timeout) =
             self.lines.news.wait_timeout_while(state, 2 * PATIENCE, |(lines, ended)| !found(lines) && !*ended).unwrap();
-        assert!(found(&state.0), "no line {what:?} on standard error: {:#?}", state.0);
+        let missing = (!found(&state.0)).then(|| state.0.clone());
+        // Failing while the lines are locked would make their reader fail too.
+        drop(state);
+        assert!(missing.is_none(), "no line {what:?} on standard error: {missing:#?}");
     }
 
     /// Its figures as they are now.
@@ -233,6 +241,11 @@ impl Glooshot {
     #[track_caller]
     pub fn wait_for_exit(&mut self, limit: Duration) -> ExitStatus {
         within(limit, "the process ends", || self.child.try_wait().unwrap())
+    }
+
+    /// How it has ended, if it does within `limit`.
+    pub fn try_wait_for_exit(&mut self, limit: Duration) -> Option<ExitStatus> {
+        try_within(limit, || self.child.try_wait().unwrap())
     }
 
     /// Whether it still runs.

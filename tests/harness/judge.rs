@@ -67,10 +67,6 @@ pub fn try_judge(middle: &dyn Middle, upstream: &Upstream, case: &Case) -> Resul
             (client, true) => trial.requests(client, 1),
             (client, false) => trial.rejected(client, statuses, 0),
         },
-        Expect::AbortOrOne => match trial.first_answer_is_good(client)? {
-            (client, true) => trial.requests(client, 1),
-            (client, false) => trial.aborted(client),
-        },
     }
 }
 
@@ -155,7 +151,6 @@ impl Trial<'_> {
         const GOOD: &[u8] = b"HTTP/1.1 2";
         match client.peek_at_least(GOOD.len()).map(|start| start.starts_with(GOOD)) {
             Ok(good) => Ok((client, good)),
-            Err(_) if self.case.expect == Expect::AbortOrOne => Ok((client, false)),
             Err(ending) => Err(format!("no answer: {ending:?}")),
         }
     }

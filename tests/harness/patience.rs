@@ -25,6 +25,7 @@ pub fn within<T>(limit: Duration, what: &str, probe: impl FnMut() -> Option<T>) 
 }
 
 /// The value that `probe` gives before `limit` has passed, if it gives one.
+#[allow(clippy::disallowed_methods, reason = "the pause of a poll that has a condition and a deadline")]
 pub fn try_within<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + limit;
     let mut pause = Duration::from_micros(50);
@@ -35,6 +36,10 @@ pub fn try_within<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> O
         if Instant::now() >= deadline {
             return None;
         }
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "this is the one place that waits for conditions with a deadline"
+        )]
         thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(5));
     }

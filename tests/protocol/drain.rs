@@ -1,10 +1,18 @@
 //! A signal ends the process when, and only when, the requests in flight have their answers.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 
 use rustix::process::Signal;
 
-use crate::harness::{Client, Gate, Glooshot, Setup, Step, Upstream, answer, get, within};
+use crate::harness::{
+    Client, Gate, Glooshot, Setup, Step, Upstream, answer, get,
+    load::{self, CountingUpstream},
+    within,
+};
 
 const SOON: Duration = Duration::from_secs(10);
 /// Longer than a client may take for a head (10 s).
@@ -89,6 +97,28 @@ fn a_connection_with_half_a_request_does_not_hold_the_drain_up_beyond_the_limit_
 #[test]
 fn a_connection_with_half_a_second_request_does_not_hold_the_drain_up_beyond_the_limit_of_a_head() {
     does_not_hold_the_drain_up(&[get("/a").as_slice(), b"GET /b HT"].concat(), 1, SLOW_HEAD);
+}
+
+#[test]
+fn clients_that_reconnect_at_once_do_not_hold_the_drain_up() {
+    let upstream = CountingUpstream::start();
+    for _ in 0..3 {
+        let mut proxy = Setup::proxy().to(upstream.address()).with(["--workers", "2"]).start();
+        let (address, stop, served) = (proxy.address(), AtomicBool::new(false), upstream.requests());
+        thread::scope(|scope| {
+            let close = b"GET /a HTTP/1.1\r\nHost: ratings\r\nConnection: close\r\n\r\n";
+            let load = scope.spawn(|| load::send_until(address, 8, u64::MAX, &stop, |_| close.to_vec()));
+            within(SOON, "the load runs", || (upstream.requests() > served + 200).then_some(()));
+            proxy.signal(Signal::TERM);
+            let status = proxy.try_wait_for_exit(SOON);
+            stop.store(true, Ordering::Relaxed);
+            let tally = load.join().unwrap();
+            assert_eq!(status.and_then(|status| status.code()), Some(0), "the drain goes on: {tally:?}");
+            assert_eq!(tally.answered(), tally.status(200), "{tally:?}");
+            // Each client may meet the listener as it closes, and then finds it closed.
+            assert!(tally.unanswered <= 2 * 8, "{tally:?}");
+        });
+    }
 }
 
 #[test]

@@ -127,12 +127,24 @@ fn b7_the_address_of_the_client_replaces_what_the_client_says_where_clients_are_
 
 #[test]
 fn b7_there_are_never_two_conflicting_forms_of_the_address() {
-    for mode in ["append", "overwrite"] {
+    const OLD: &str = "X-Forwarded-For: 1.2.3.4";
+    const NEW: &str = "Forwarded: for=6.6.6.6";
+    // What the client sends, and what the upstream sees as X-Forwarded-For and as Forwarded (RFC 7239).
+    let cases: [(&str, &[&str], &str, &str); 6] = [
+        ("append", &[], "127.0.0.1", ""),
+        ("append", &[NEW], "", "for=6.6.6.6, for=127.0.0.1"),
+        ("append", &[OLD, NEW], "1.2.3.4, 127.0.0.1", ""),
+        ("overwrite", &[], "127.0.0.1", ""),
+        ("overwrite", &[NEW], "127.0.0.1", ""),
+        ("overwrite", &[OLD, NEW], "127.0.0.1", ""),
+    ];
+    for (mode, sent, x_forwarded_for, forwarded) in cases {
         let upstream = Upstream::ok();
         let proxy = Setup::proxy().to(upstream.address()).with(["--forwarded-for", mode]).start();
-        proxy.client().ask(&get_with(&["Forwarded: for=6.6.6.6"]));
+        proxy.client().ask(&get_with(sent));
         let request = upstream.only_request();
-        assert_eq!((request.has("forwarded"), request.all("x-forwarded-for")), (false, vec!["127.0.0.1"]), "{mode}");
+        let seen = (request.all("x-forwarded-for").join(", "), request.all("forwarded").join(", "));
+        assert_eq!(seen, (x_forwarded_for.to_owned(), forwarded.to_owned()), "{mode} {sent:?}");
     }
 }
 

@@ -1,5 +1,11 @@
 //! The CustomResourceDefinitions: golden files, bounds everywhere, and what their CEL rules accept and refuse.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value
+)]
 
 use std::{collections::HashMap, env, fs, path::PathBuf, sync::LazyLock};
 

@@ -1,5 +1,11 @@
 //! Files given to the command line: what is refused, in which words, and how objects are printed.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value
+)]
 
 use std::collections::BTreeMap;
 
@@ -94,7 +100,7 @@ fn a_wrong_type_is_an_error_with_an_example() {
         ),
         (
             "{spec: {faults: [{fault: {delay: {}}}]}}",
-            "spec.spec.faults[0].fault.delay.duration: is required, as in duration: \"600s\"",
+            "spec.spec.faults[0].fault.delay.duration: is required, as in duration: \"2s\"",
         ),
         ("{spec: {limits: {maxInjected: -1}}}", "spec.spec.limits.maxInjected: -1 is below 1, as in maxInjected: 100"),
         (
@@ -109,6 +115,28 @@ fn a_wrong_type_is_an_error_with_an_example() {
     ] {
         assert_eq!(problems(spec), [expected]);
     }
+}
+
+#[test]
+fn a_mistyped_field_is_checked_as_if_it_had_the_near_name() {
+    let fault = "{destinationServices: [{name: ratings}], fault: {abort: {httpStatus: 500}, percentge: 150}}";
+    let text = format!("{HEAD}spec: {{spec: {{faults: [{fault}]}}}}\n");
+    let documents = manifest::documents(&text).unwrap();
+    let found: Vec<String> = documents[0].violations().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        [
+            "spec.spec.faults[0].fault.percentge: unknown field; did you mean \"percentage\"?",
+            "spec.spec.faults[0].fault.percentage: 150 is not a percentage: it must be above 0 and at most 100, as in 25 or 0.5",
+        ]
+    );
+}
+
+#[test]
+fn a_field_is_not_taken_for_one_that_is_there_already() {
+    assert!(
+        problems("{spec: {faults: [], fault: []}}")[0].starts_with("spec.spec.fault: unknown field; known here are")
+    );
 }
 
 #[test]

@@ -1,5 +1,11 @@
 //! Every static rule: what is refused, where, and in which words.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value
+)]
 
 use glooshot_api::{
     experiment::Experiment,
@@ -425,8 +431,18 @@ fn an_origin_is_a_target_or_a_known_caller_as_a_whole() {
     assert_eq!(scenario.faults[0].origins, [page]);
     assert!(
         lines(&body(json!({"name": "productpage"})).resolve(&ports).unwrap_err())[0]
-            .contains("originServices[0]: productpage is neither")
+            .contains("originServices[0]: bookinfo/productpage is neither")
     );
     let subset = body(json!({"name": "bookinfo-reviews-v1-9080"})).resolve(&ports).unwrap_err();
     assert!(lines(&subset)[0].contains("an origin is a whole service"), "{subset}");
+}
+
+#[test]
+fn a_service_without_a_namespace_is_the_one_beside_the_experiment() {
+    let checked =
+        validate::check(&experiment(with_fault(json!({"abort": {"httpStatus": 500}, "percentage": 5})))).unwrap();
+    let scenario = checked.resolve(&known(&[("staging", "ratings"), ("bookinfo", "ratings")])).unwrap();
+    assert_eq!(scenario.faults[0].destinations[0].service.to_string(), "bookinfo/ratings");
+    let elsewhere = checked.resolve(&known(&[("production", "ratings")])).unwrap_err();
+    assert!(lines(&elsewhere)[0].contains("bookinfo/ratings is neither an upstream nor a Service"), "{elsewhere}");
 }

@@ -2,20 +2,18 @@
 
 use std::time::Duration;
 
-use super::{BODY, MAX_SERVICES, Pass, Range, syntax};
+use super::{BODY, Pass, Range, syntax};
 use crate::{
     fault::{Abort, Delay, Fault, HeaderMatch, InjectedFault, PathMatch, RequestMatch},
     names::{Destination, ResourceRef},
     pattern,
-    plan::{Disruption, HeaderRule, HeaderValueRule, MAX_DELAY, MAX_FAULTS, MatchRule, TextMatch},
+    plan::{
+        Disruption, HeaderRule, HeaderValueRule, MAX_DELAY, MAX_FAULTS, MAX_MATCHES, MAX_SERVICES, MAX_TEXT, MatchRule,
+        TextMatch,
+    },
     quantity::Percent,
     scenario::FaultRule,
 };
-
-/// Entries in `match.methods` and in `match.headers` at the most.
-const MAX_MATCHES: usize = 16;
-/// The longest text that a path or header is compared with.
-const MAX_TEXT: usize = 2048;
 
 impl Pass<'_> {
     /// All faults. Those with violations are left out, which is no matter, since then nothing is run.

@@ -3,10 +3,11 @@
 use std::{collections::HashSet, time::Duration};
 
 use super::{
-    BODY, DEFAULT_MAX_CONCURRENT_DELAYS, DEFAULT_SETTLE, MAX_CONCURRENT_DELAYS, MAX_KEEP_ROUTED, MAX_SERVICES,
-    MAX_SETTLE, Pass, Range, syntax,
+    BODY, DEFAULT_MAX_CONCURRENT_DELAYS, DEFAULT_SETTLE, MAX_CONCURRENT_DELAYS, MAX_KEEP_ROUTED, MAX_SETTLE, Pass,
+    Range, syntax,
 };
 use crate::experiment::{Limits, Routing, TlsTarget};
+use crate::plan::MAX_SERVICES;
 
 /// `limits` with its defaults.
 pub(super) struct LimitRules {

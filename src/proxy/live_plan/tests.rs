@@ -176,7 +176,7 @@ fn a_trip_switches_off_before_it_tells_and_no_later_plan_of_the_run_switches_on(
 fn nothing_is_evaluated_before_one_full_window_after_the_faults_went_on() {
     let slot = slot();
     let mut cold = plan(1, true);
-    cold.experiment.as_mut().unwrap().conditions[0].interval = HOUR;
+    cold.experiment.as_mut().unwrap().conditions[0].interval = crate::api::plan::MAX_INTERVAL;
     slot.accept(cold, HOUR * 2).unwrap();
     let live = slot.pointer().load_full();
     let (run, now) = (&live.experiment().unwrap().run, Moment::now());
@@ -207,7 +207,7 @@ fn counters_and_budget_go_on_when_the_plan_changes_during_a_run() {
 fn a_change_of_origin_takes_effect_without_a_plan() {
     let slot = slot();
     let moved = Endpoint { address: ([127, 0, 0, 2], 9080).into(), subset: None };
-    slot.set_origin(plain_route(ratings(), vec![moved.clone()])).unwrap();
+    slot.set_origin(&plain_route(ratings(), vec![moved.clone()])).unwrap();
     let plan = slot.pointer().load();
     let group = plan.route(0).unwrap().endpoints(false).group(0).unwrap().endpoints[0].address;
     assert_eq!(group, moved.address);

@@ -1,12 +1,8 @@
-//! A client's socket: the bytes that were read to recognise it come first, their framing is followed, and every movement is noted.
+//! A socket whose bytes are seen as they move, by whoever needs to know: the client's side or the upstream's.
 
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
     task::{Context, Poll, ready},
 };
 
@@ -16,47 +12,36 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{activity::Activity, framing::Follower};
+/// Sees what moves over a socket.
+pub(crate) trait Tap {
+    /// These bytes came. An error ends the connection before anybody else sees them.
+    fn received(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-/// A socket with a beginning that has already been read.
+    /// Bytes went.
+    fn sent(&mut self) {}
+}
+
+/// A socket with a tap, and with a beginning that may have been read already.
 #[derive(Debug)]
 #[pin_project]
-pub(crate) struct ClientIo {
+pub(crate) struct TappedIo<T> {
     /// What has been read before; empty once it has been read again.
     first: Vec<u8>,
     /// How much of it has been read again.
     position: usize,
     #[pin]
     stream: TcpStream,
-    follower: Follower,
-    watched: Option<Watched>,
+    tap: T,
 }
 
-#[derive(Debug)]
-struct Watched {
-    activity: Arc<Activity>,
-    clock: Arc<AtomicU64>,
-}
-
-impl ClientIo {
-    /// The socket, with the bytes that have been read from it.
-    pub(crate) fn new(first: Vec<u8>, stream: TcpStream) -> Self {
-        Self { first, position: 0, stream, follower: Follower::default(), watched: None }
-    }
-
-    /// Notes every movement from here, with the time of a coarse clock.
-    pub(crate) fn watch(&mut self, activity: Arc<Activity>, clock: Arc<AtomicU64>) {
-        self.watched = Some(Watched { activity, clock });
+impl<T: Tap> TappedIo<T> {
+    /// The socket, with the bytes that have been read from it before.
+    pub(crate) fn new(first: Vec<u8>, stream: TcpStream, tap: T) -> Self {
+        Self { first, position: 0, stream, tap }
     }
 }
 
-impl Watched {
-    fn now(&self) -> u64 {
-        self.clock.load(Ordering::Relaxed)
-    }
-}
-
-impl AsyncRead for ClientIo {
+impl<T: Tap> AsyncRead for TappedIo<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.project();
         let before = buffer.filled().len();
@@ -70,30 +55,20 @@ impl AsyncRead for ClientIo {
             }
         } else {
             ready!(this.stream.poll_read(cx, buffer))?;
-            if buffer.filled().len() == before {
-                return Poll::Ready(Ok(()));
-            }
-        }
-        if let Some(watched) = this.watched {
-            watched.activity.received(watched.now());
-            if watched.activity.is_switched() {
-                this.follower.off();
-            }
         }
         let received = buffer.filled().get(before..).unwrap_or_default();
-        Poll::Ready(
-            this.follower.follow(received).map_err(|malformed| io::Error::new(io::ErrorKind::InvalidData, malformed)),
-        )
+        if !received.is_empty() {
+            this.tap.received(received)?;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for ClientIo {
+impl<T: Tap> AsyncWrite for TappedIo<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.project();
         let written = ready!(this.stream.poll_write(cx, bytes))?;
-        if let Some(watched) = this.watched {
-            watched.activity.sent(watched.now());
-        }
+        this.tap.sent();
         Poll::Ready(Ok(written))
     }
 
@@ -104,9 +79,7 @@ impl AsyncWrite for ClientIo {
     ) -> Poll<io::Result<usize>> {
         let this = self.project();
         let written = ready!(this.stream.poll_write_vectored(cx, slices))?;
-        if let Some(watched) = this.watched {
-            watched.activity.sent(watched.now());
-        }
+        this.tap.sent();
         Poll::Ready(Ok(written))
     }
 

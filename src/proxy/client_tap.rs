@@ -1,0 +1,41 @@
+//! What is seen of a client's bytes: their framing is followed, and every movement is noted.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::{activity::Activity, framing::Follower, tapped_io::Tap};
+
+/// Follows one client's connection.
+#[derive(Debug)]
+pub(crate) struct ClientTap {
+    follower: Follower,
+    activity: Arc<Activity>,
+    /// A coarse clock: it costs nothing to read, and limits are in seconds.
+    clock: Arc<AtomicU64>,
+}
+
+impl ClientTap {
+    /// Notes every movement in `activity`.
+    pub(crate) fn new(activity: Arc<Activity>, clock: Arc<AtomicU64>) -> Self {
+        Self { follower: Follower::default(), activity, clock }
+    }
+}
+
+impl Tap for ClientTap {
+    fn received(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.activity.received(self.clock.load(Ordering::Relaxed));
+        if self.activity.is_switched() {
+            self.follower.off();
+        }
+        self.follower.follow(bytes).map_err(|malformed| io::Error::new(io::ErrorKind::InvalidData, malformed))
+    }
+
+    fn sent(&mut self) {
+        self.activity.sent(self.clock.load(Ordering::Relaxed));
+    }
+}
