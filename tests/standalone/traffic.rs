@@ -1,0 +1,47 @@
+//! Traffic in the background: two clients that go on, a little apart, until what a test does meanwhile is done.
+
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use crate::harness::{
+    get,
+    load::{self, Tally},
+};
+
+/// Between two requests of one client; enough for any window of these tests, and little work for the machine.
+const PACE: Duration = Duration::from_millis(5);
+
+/// Sends GETs to `to` while `act` goes on.
+pub fn during<T>(to: SocketAddr, act: impl FnOnce() -> T) -> (T, Tally) {
+    during_paced(to, "/ratings/7", PACE, act)
+}
+
+/// Sends GETs of `path`, each client one per `pace` at the most, while `act` goes on.
+pub fn during_paced<T>(to: SocketAddr, path: &str, pace: Duration, act: impl FnOnce() -> T) -> (T, Tally) {
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            load::send_until(to, 2, u64::MAX, &stop, |_| {
+                thread::sleep(pace);
+                get(path)
+            })
+        });
+        // Also when `act` fails, or the scope would wait for ever.
+        let stopping = Stopping(&stop);
+        let done = act();
+        drop(stopping);
+        (done, load.join().unwrap())
+    })
+}
+
+struct Stopping<'a>(&'a AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
