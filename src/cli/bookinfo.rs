@@ -11,7 +11,7 @@ use crate::{
     signals::{Interrupt, runtime},
 };
 
-/// Serve one of the tutorial's four services as a real HTTP service, until SIGINT or SIGTERM
+/// Serve one of the tutorial's four services as a real HTTP service
 ///
 ///   glooshot bookinfo ratings --listen 127.0.1.14:9080
 ///   glooshot bookinfo reviews --version v4 --listen 127.0.1.13:9080 --ratings 127.0.0.1:19080

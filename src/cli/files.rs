@@ -10,9 +10,18 @@ use anyhow::{Context as _, ensure};
 
 use crate::api::manifest::{MAX_BYTES, ManifestError};
 
+/// What a file is called in messages.
+pub(crate) fn name(file: &Path) -> String {
+    if is_stdin(file) { "(standard input)".to_owned() } else { file.display().to_string() }
+}
+
+fn is_stdin(file: &Path) -> bool {
+    file.as_os_str() == "-"
+}
+
 /// Reads a file, or standard input for `-`; no more of it than is ever accepted.
 pub(crate) fn read(file: &Path) -> anyhow::Result<String> {
-    if file.as_os_str() == "-" {
+    if is_stdin(file) {
         return bounded(io::stdin().lock());
     }
     let opened = File::open(file).context("cannot be opened")?;

@@ -47,11 +47,11 @@ pub(crate) struct ProxyOptions {
     forwarded_for: ForwardedForOption,
 
     /// Time to connect to an upstream
-    #[arg(long, value_name = "DURATION", default_value = "1s")]
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = positive)]
     connect_timeout: GoDuration,
 
     /// Time to the head of an upstream's answer
-    #[arg(long, value_name = "DURATION", default_value = "15s")]
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = positive)]
     response_timeout: GoDuration,
 }
 
@@ -97,6 +97,15 @@ impl FromStr for RouteOption {
             return Err(format!("upstream {} is named twice in {text:?}", twice.address));
         }
         Ok(Self { port: service_port(name)?, listen: address("LISTEN", listen)?, endpoints, weights: Vec::new() })
+    }
+}
+
+/// A duration that is not zero.
+pub(crate) fn positive(text: &str) -> Result<GoDuration, String> {
+    match text.parse::<GoDuration>() {
+        Ok(duration) if duration.get().is_zero() => Err("must be longer than 0, as in 1s".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -169,7 +178,7 @@ impl ProxyOptions {
     /// What the proxy is started with.
     ///
     /// # Errors
-    /// When a Service port or an address is routed twice.
+    /// When a Service port or an address is routed twice, or one address is two callers.
     pub(crate) fn config(&self) -> Result<ProxyConfig, String> {
         let mut ports = BTreeSet::new();
         let mut addresses = BTreeSet::new();
@@ -183,6 +192,10 @@ impl ProxyOptions {
             if route.listen.port() != 0 && !addresses.insert(route.listen) {
                 return Err(format!("two routes listen on {}; each needs an address of its own", route.listen));
             }
+        }
+        let mut callers = BTreeSet::new();
+        if let Some(twice) = self.sources.iter().find(|source| !callers.insert(source.address)) {
+            return Err(format!("--source names {} twice; an address is one caller", twice.address));
         }
         let limits = Limits {
             connect: self.connect_timeout.get(),

@@ -22,7 +22,7 @@ use glooshot_api::{
 
 use super::{
     files,
-    options::{DRAIN_QUIET, ProxyOptions},
+    options::{DRAIN_QUIET, ProxyOptions, positive},
     progress::Show,
     proxy::start,
 };
@@ -78,7 +78,7 @@ pub(super) struct Args {
     polling_interval: GoDuration,
 
     /// The longest wait for one answer of Prometheus
-    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = positive)]
     query_timeout: GoDuration,
 
     /// A host (HOST or HOST:PORT) that webhookUrl may name; no other is asked
@@ -127,7 +127,7 @@ fn prepare(args: &Args) -> anyhow::Result<Prepared> {
     let experiment = read_experiment(&args.file)?;
     let callers: Vec<ServiceName> = options.planned_sources().into_iter().map(|source| source.service).collect();
     let checked = validate::check(&experiment).and_then(|checked| checked.resolve_with_callers(&known, &callers));
-    let scenario = checked.map_err(|violations| anyhow!("{}: {violations}", args.file.display()))?;
+    let scenario = checked.map_err(|violations| anyhow!("{}: {violations}", files::name(&args.file)))?;
     if let Some(mesh) = &experiment.spec.spec.target_mesh {
         eprintln!("targetMesh {mesh} is noted; on this machine the proxy in this process is the only data path");
     }
@@ -146,6 +146,10 @@ fn prepare(args: &Args) -> anyhow::Result<Prepared> {
     for file in &args.routing_rules {
         shift(&mut options, file, &known)?;
     }
+    // Now, not when a run of an hour has ended.
+    if let Some(directory) = &args.report_dir {
+        fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    }
     let prometheus = args.prometheus_url.as_deref().map(|url| Prometheus::new(url, args.query_timeout.get()));
     Ok(Prepared {
         experiment,
@@ -157,8 +161,8 @@ fn prepare(args: &Args) -> anyhow::Result<Prepared> {
 }
 
 fn read_experiment(file: &Path) -> anyhow::Result<Experiment> {
-    let text = files::read(file).with_context(|| file.display().to_string())?;
-    let mut experiment = manifest::read_experiment(&text).with_context(|| file.display().to_string())?;
+    let text = files::read(file).with_context(|| files::name(file))?;
+    let mut experiment = manifest::read_experiment(&text).with_context(|| files::name(file))?;
     // What an earlier run left in the file is not this run's.
     experiment.status = None;
     Ok(experiment)
@@ -166,12 +170,12 @@ fn read_experiment(file: &Path) -> anyhow::Result<Experiment> {
 
 /// Applies the routing rules of a file.
 fn shift(options: &mut ProxyOptions, file: &Path, known: &[KnownPort]) -> anyhow::Result<()> {
-    let text = files::read(file).with_context(|| file.display().to_string())?;
-    for resource in manifest::read(&text).with_context(|| file.display().to_string())? {
+    let text = files::read(file).with_context(|| files::name(file))?;
+    for resource in manifest::read(&text).with_context(|| files::name(file))? {
         let Resource::RoutingRule(rule) = resource else {
-            bail!("{}: only RoutingRules can be given with --routing-rule", file.display());
+            bail!("{}: only RoutingRules can be given with --routing-rule", files::name(file));
         };
-        let shares = traffic_shift::shares(&rule, known).map_err(|found| anyhow!("{}: {found}", file.display()))?;
+        let shares = traffic_shift::shares(&rule, known).map_err(|found| anyhow!("{}: {found}", files::name(file)))?;
         for (port, weights) in shares {
             options.shift(&port, &weights);
         }
@@ -239,7 +243,6 @@ fn tell(args: &Args, mut experiment: Experiment, outcome: &Outcome) -> anyhow::R
     let result = render(args.output, &experiment)?;
     print!("{result}");
     let Some(directory) = &args.report_dir else { return Ok(()) };
-    fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
     let report = render(args.output, &report_of(&experiment, outcome.report.clone()))?;
     let extension = if args.output == Format::Json { "json" } else { "yaml" };
     let name = experiment.metadata.name.as_deref().unwrap_or("experiment");

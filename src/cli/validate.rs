@@ -1,9 +1,6 @@
 //! `glooshot validate`: checks files without a cluster.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use super::{USAGE, files};
 use crate::api::manifest::{self, Document};
@@ -29,7 +26,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut problems = 0;
     for file in &args.files {
-        let name = if is_stdin(file) { "(standard input)".to_owned() } else { file.display().to_string() };
+        let name = files::name(file);
         match files::read(file).and_then(|text| Ok(manifest::documents(&text)?)) {
             Ok(documents) => problems += report(&name, &documents),
             Err(error) => {
@@ -56,8 +53,4 @@ fn report(file: &str, documents: &[Document]) -> usize {
         problems += violations.len();
     }
     problems
-}
-
-fn is_stdin(file: &Path) -> bool {
-    file == Path::new("-")
 }

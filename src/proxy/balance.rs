@@ -26,7 +26,7 @@ impl Balancer {
     pub(crate) fn pick<'g>(&self, group: &'g Group, tried: &[SocketAddr], now: Moment) -> Option<&'g LiveEndpoint> {
         let count = group.endpoints.len();
         if let [only] = group.endpoints.as_slice() {
-            return tried.is_empty().then_some(only);
+            return (!tried.contains(&only.address)).then_some(only);
         }
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));

@@ -136,11 +136,12 @@ async fn connect_any(worker: &Worker, caller: &Caller) -> Option<TcpStream> {
     let group = route.group(worker.random())?;
     let mut tried = Vec::new();
     while tried.len() < worker.shared.limits.connect_attempts {
-        let endpoint = worker.balancer.pick(group, &tried, now)?;
-        if let Some(stream) = dial(worker, endpoint.address).await {
+        let pick = |group| worker.balancer.pick(group, &tried, now);
+        let address = pick(group).or_else(|| route.any().and_then(pick))?.address;
+        if let Some(stream) = dial(worker, address).await {
             return Some(stream);
         }
-        tried.push(endpoint.address);
+        tried.push(address);
     }
     None
 }

@@ -113,7 +113,8 @@ async fn connect(
     let limits = &worker.shared.limits;
     let group = selection.group().ok_or(Stop::Upstream(UpstreamFailure::NoEndpoint))?;
     while tried.len() < limits.connect_attempts {
-        let Some(endpoint) = worker.balancer.pick(group, tried, exchange.started()) else { break };
+        let pick = |group| worker.balancer.pick(group, tried, exchange.started());
+        let Some(endpoint) = pick(group).or_else(|| selection.others().and_then(pick)) else { break };
         exchange.sent_to(endpoint);
         if pooled && let Some(lease) = worker.pool.take(endpoint.address) {
             return Ok(lease);

@@ -1,6 +1,6 @@
 //! Where a Service port's requests go: endpoints in groups with weights, and the choice of a group.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use glooshot_api::plan::PlannedRoute;
 
@@ -12,9 +12,11 @@ pub(crate) struct LiveRoute {
     groups: Vec<Group>,
     /// The sum of all weights.
     total_weight: u64,
+    /// Every endpoint, where no rule shares out the traffic: then one that refuses can be replaced by any other.
+    any: Option<Group>,
 }
 
-/// Endpoints that share a weight: one subset, or all of the Service.
+/// Endpoints of one subset, which share a weight.
 #[derive(Debug)]
 pub(crate) struct Group {
     /// The sum of the weights of this group and those before it.
@@ -43,18 +45,23 @@ impl LiveRoute {
             subset: endpoint.subset.as_deref().map(Arc::from),
             identity: identities.id(service, endpoint.subset.as_deref()),
         };
-        if route.weights.is_empty() {
-            let endpoints: Vec<_> = route.endpoints.iter().map(live).collect();
-            return Self { groups: vec![Group { cumulative: 1, endpoints }], total_weight: 1 };
-        }
         let mut total = 0;
-        let groups = route.weights.iter().filter(|share| share.weight > 0).map(|share| {
-            total += u64::from(share.weight);
-            let members = route.endpoints.iter().filter(|e| e.subset.as_deref() == Some(share.subset.as_str()));
+        let groups = shares(route).into_iter().map(|(subset, weight)| {
+            total += weight;
+            let members = route.endpoints.iter().filter(|endpoint| endpoint.subset.as_deref() == subset);
             Group { cumulative: total, endpoints: members.map(live).collect() }
         });
         let groups = groups.collect();
-        Self { groups, total_weight: total }
+        let any = route
+            .weights
+            .is_empty()
+            .then(|| Group { cumulative: 0, endpoints: route.endpoints.iter().map(live).collect() });
+        Self { groups, total_weight: total, any }
+    }
+
+    /// Every endpoint, where no rule shares out the traffic.
+    pub(crate) fn any(&self) -> Option<&Group> {
+        self.any.as_ref()
     }
 
     /// The group that a uniform random number falls into.
@@ -66,6 +73,20 @@ impl LiveRoute {
         let point = u64::try_from((u128::from(random) * u128::from(self.total_weight)) >> 64).unwrap_or(0);
         self.groups.iter().find(|group| point < group.cumulative)
     }
+}
+
+/// The weight of each subset: as a rule says, or else the number of its endpoints, so that all endpoints are alike.
+fn shares(route: &PlannedRoute) -> BTreeMap<Option<&str>, u64> {
+    let mut shares = BTreeMap::new();
+    if route.weights.is_empty() {
+        for endpoint in &route.endpoints {
+            *shares.entry(endpoint.subset.as_deref()).or_default() += 1;
+        }
+    }
+    for share in route.weights.iter().filter(|share| share.weight > 0) {
+        *shares.entry(Some(share.subset.as_str())).or_default() += u64::from(share.weight);
+    }
+    shares
 }
 
 #[cfg(test)]
@@ -91,8 +112,15 @@ mod tests {
     }
 
     #[test]
-    fn without_weights_every_endpoint_is_in_the_one_group() {
-        assert_eq!(route(&[]).group(u64::MAX).unwrap().endpoints.len(), 3);
+    fn without_weights_every_endpoint_gets_the_same_share_and_a_group_is_one_subset() {
+        let route = route(&[]);
+        let third = u64::MAX / 3;
+        for (random, subset) in [(0, "v1"), (third + third / 2, "v3"), (u64::MAX, "v4")] {
+            let group = route.group(random).unwrap();
+            assert_eq!(group.endpoints.len(), 1);
+            assert_eq!(group.endpoints[0].subset.as_deref(), Some(subset));
+        }
+        assert_eq!(route.any().unwrap().endpoints.len(), 3);
     }
 
     #[test]

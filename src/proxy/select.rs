@@ -25,6 +25,11 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
+    /// The endpoints to try when none of the group accepts, where no rule forbids it.
+    pub(crate) fn others(&self) -> Option<&Group> {
+        self.route.any()
+    }
+
     /// The endpoints to choose from.
     pub(crate) fn group(&self) -> Option<&Group> {
         self.route.group(self.random)

@@ -221,6 +221,9 @@ impl Pass<'_> {
             (None, None, None) => return Some(Err(0)),
         };
         let problem = match &text {
+            TextMatch::Regex(regex) if regex.is_empty() => {
+                Some("only the empty text matches it; write for example /api/.*".to_owned())
+            }
             TextMatch::Regex(regex) => pattern::whole(regex).err().map(|error| error.to_string()),
             TextMatch::Exact(text) | TextMatch::Prefix(text) if text.len() > MAX_TEXT => {
                 Some(format!("is longer than {MAX_TEXT} bytes"))

@@ -56,7 +56,7 @@ pub(super) enum Observed {
 pub enum ConditionError {
     /// A query, and nobody to ask.
     #[error(
-        "spec.failureConditions[{condition}].trigger.prometheus needs a Prometheus, and none is configured; give its address, \
+        "spec.spec.failureConditions[{condition}].trigger.prometheus needs a Prometheus, and none is configured; give its address, \
          as in --prometheus-url http://127.0.0.1:9090"
     )]
     NoPrometheus {
@@ -64,12 +64,12 @@ pub enum ConditionError {
         condition: usize,
     },
     /// A webhook that cannot be polled.
-    #[error("spec.failureConditions[{condition}].trigger.webhookUrl: {source}")]
+    #[error("spec.spec.failureConditions[{condition}].trigger.webhookUrl: {why}")]
     Webhook {
         /// The condition's index in the spec.
         condition: usize,
         /// Why.
-        source: WebhookUrlError,
+        why: WebhookUrlError,
     },
 }
 
@@ -103,7 +103,7 @@ impl Samplers {
                 }
                 TriggerRule::Webhook { url } => {
                     let webhook = Webhook::new(url, policy, WEBHOOK_TIMEOUT)
-                        .map_err(|source| ConditionError::Webhook { condition, source })?;
+                        .map_err(|why| ConditionError::Webhook { condition, why })?;
                     samplers.webhooks.push((condition, webhook));
                 }
                 TriggerRule::Traffic(_) => samplers.traffic.push(condition),

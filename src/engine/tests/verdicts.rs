@@ -387,7 +387,7 @@ async fn what_cannot_be_observed_is_an_error_before_anything_is_routed() {
     let test = Test::new(scenario(vec![traffic(), query("up")]));
     let error = test.run.run(signal.clone()).await.unwrap_err();
     assert_eq!(error, ConditionError::NoPrometheus { condition: 1 });
-    assert!(error.to_string().starts_with("spec.failureConditions[1].trigger.prometheus needs a Prometheus"));
+    assert!(error.to_string().starts_with("spec.spec.failureConditions[1].trigger.prometheus needs a Prometheus"));
     assert!(test.path.log().is_empty());
 
     let test = Test::new(scenario(vec![webhook("http://169.254.169.254/latest")]));
