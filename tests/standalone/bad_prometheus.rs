@@ -107,8 +107,9 @@ fn a_prometheus_whose_answer_never_ends_ends_the_run_as_inconclusive() {
 
 #[test]
 fn a_prometheus_that_closes_or_resets_ends_the_run_as_inconclusive() {
-    is_given_up(prometheus(|_| vec![Step::Close]).address(), &["unreachable"]);
-    is_given_up(prometheus(|_| vec![Step::Reset]).address(), &["unreachable"]);
+    side_by_side::for_each([Step::Close, Step::Reset], |step| {
+        is_given_up(prometheus(move |_| vec![step.clone()]).address(), &["unreachable"]);
+    });
 }
 
 #[test]
@@ -152,8 +153,11 @@ fn a_vector_of_two_is_no_number_and_the_message_says_how_to_make_one_of_it() {
 
 #[test]
 fn a_string_or_a_range_is_no_number() {
-    answering_is_given_up(data(r#"{"resultType":"string","result":[1,"text"]}"#), &["gives a string", "scalar"]);
-    answering_is_given_up(data(r#"{"resultType":"matrix","result":[]}"#), &["gives a matrix", "scalar"]);
+    let cases = [
+        (r#"{"resultType":"string","result":[1,"text"]}"#, "gives a string"),
+        (r#"{"resultType":"matrix","result":[]}"#, "gives a matrix"),
+    ];
+    side_by_side::for_each(cases, |(json, words)| answering_is_given_up(data(json), &[words, "scalar"]));
 }
 
 #[test]
@@ -287,14 +291,15 @@ fn nan_and_an_empty_vector_are_recorded_and_never_trip() {
 
 #[test]
 fn a_condition_without_data_fails_or_is_inconclusive_where_its_author_says_so() {
-    for (meaning, code, state) in [("Fail", 1, "Failed"), ("Inconclusive", 3, "Inconclusive")] {
+    let cases = [("Fail", 1, "Failed"), ("Inconclusive", 3, "Inconclusive")];
+    side_by_side::for_each(cases, |(meaning, code, state)| {
         let server = prometheus(|_| vec![Step::Send(value("NaN"))]);
         let upstream = CountingUpstream::start();
         let trial = Trial::endless().abort("50").condition(&format!(
             "onNoData: {meaning}, trigger: {{prometheus: {{customQuery: up, thresholdValue: 1}}}}"
         ));
         Outcome::of(&mut start(&trial, &upstream, server.address())).expect(code, state, "no_data");
-    }
+    });
 }
 
 #[test]

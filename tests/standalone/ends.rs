@@ -7,7 +7,7 @@ use std::{
 
 use rustix::process::Signal;
 
-use super::{outcome::Outcome, traffic::during, trial::Trial};
+use super::{outcome::Outcome, side_by_side, traffic::during, trial::Trial};
 use crate::harness::{Ending, Gate, Step, Upstream, answer, eventually, get, load::CountingUpstream};
 
 const SIGNALS: [Signal; 2] = [Signal::INT, Signal::TERM];
@@ -16,7 +16,7 @@ const RELEASED_WITHIN: Duration = Duration::from_secs(2);
 
 #[test]
 fn a_signal_during_a_fault_ends_the_run_as_inconclusive_with_exit_code_130() {
-    for signal in SIGNALS {
+    side_by_side::for_each(SIGNALS, |signal| {
         let upstream = CountingUpstream::start();
         let mut run = Trial::endless().abort("50").setup().to(upstream.address()).start_with_faults_on();
         let address = run.address();
@@ -36,7 +36,7 @@ fn a_signal_during_a_fault_ends_the_run_as_inconclusive_with_exit_code_130() {
         );
         assert_eq!((outcome.condition("FaultsActive").0, outcome.condition("Restored").0), ("False", "True"));
         assert!(TcpStream::connect(address).is_err(), "{signal:?}: something still listens");
-    }
+    });
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn a_stopped_run_writes_its_report_too() {
 
 #[test]
 fn a_signal_while_the_run_settles_ends_it_without_any_fault() {
-    for signal in SIGNALS {
+    side_by_side::for_each(SIGNALS, |signal| {
         let upstream = CountingUpstream::start();
         let trial = Trial::endless().settling("60s").abort("100");
         let mut run = trial.setup().to(upstream.address()).start();
@@ -65,12 +65,12 @@ fn a_signal_while_the_run_settles_ends_it_without_any_fault() {
         assert!(asked.elapsed() < Duration::from_secs(20), "it waited for the time to settle");
         outcome.expect(130, "Inconclusive", "stopped");
         assert!(!outcome.said("faults on") && outcome.result("timeStarted").is_empty(), "{}", outcome.text);
-    }
+    });
 }
 
 #[test]
 fn delayed_requests_are_released_at_the_stop_and_answered_by_the_service() {
-    for signal in SIGNALS {
+    side_by_side::for_each(SIGNALS, |signal| {
         let upstream = Upstream::naming_the_target();
         let mut run = Trial::endless().delay("60s").setup().to(upstream.address()).start_with_faults_on();
         let mut held = (0..3).map(|_| run.client()).collect::<Vec<_>>();
@@ -88,7 +88,7 @@ fn delayed_requests_are_released_at_the_stop_and_answered_by_the_service() {
         let outcome = Outcome::of(&mut run);
         outcome.expect(130, "Inconclusive", "stopped");
         assert_eq!(outcome.injected(0), (3, 0, 3));
-    }
+    });
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn delayed_requests_are_released_when_a_condition_trips() {
 
 #[test]
 fn requests_under_way_are_finished_before_the_process_ends() {
-    for signal in SIGNALS {
+    side_by_side::for_each(SIGNALS, |signal| {
         let gate = Gate::closed();
         let later = gate.clone();
         let upstream = Upstream::scripted(move |_| {
@@ -134,7 +134,7 @@ fn requests_under_way_are_finished_before_the_process_ends() {
         gate.open();
         assert_eq!(client.read_answer().text(), "halfhalf");
         Outcome::of(&mut run).expect(130, "Inconclusive", "stopped");
-    }
+    });
 }
 
 #[test]

@@ -29,6 +29,7 @@ mod conditions;
 mod counts;
 mod ends;
 mod killed;
+mod lost_output;
 mod reports;
 mod routes;
 mod tutorial;

@@ -214,3 +214,20 @@ fn the_mesh_that_a_manifest_names_is_noted_and_has_no_effect() {
     outcome.expect(0, "Succeeded", "");
     assert!(outcome.said("targetMesh glooshot/istio-istio-system is noted"), "{:#?}", outcome.lines);
 }
+
+#[test]
+fn what_needs_a_cluster_is_noted_and_has_no_effect() {
+    let services = Services::start();
+    let yaml = Trial::lasting("600ms")
+        .abort("100")
+        .with("tls: [{service: {name: ratings}, certificateSecret: ratings-tls}]")
+        .yaml()
+        .replace("routing: {", "routing: {keepRouted: 10s, reconnect: RestartTargets, networkPolicy: Mirror, ");
+    let mut run = services.behind(Setup::run(&yaml)).start_with_faults_on();
+    assert_eq!(Client::connect(run.address_of(1)).ask(&get("/a")).status(), 500);
+    let outcome = Outcome::of(&mut run);
+    outcome.expect(0, "Succeeded", "");
+    for field in ["tls", "routing.reconnect", "routing.keepRouted", "routing.networkPolicy"] {
+        assert!(outcome.said(&format!("{field} is noted")), "{field}: {:#?}", outcome.lines);
+    }
+}

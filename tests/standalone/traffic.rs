@@ -26,7 +26,7 @@ pub fn during_paced<T>(to: SocketAddr, path: &str, pace: Duration, act: impl FnO
     thread::scope(|scope| {
         let load = scope.spawn(|| {
             load::send_until(to, 2, u64::MAX, &stop, |_| {
-                thread::sleep(pace);
+                pass(pace);
                 get(path)
             })
         });
@@ -36,6 +36,12 @@ pub fn during_paced<T>(to: SocketAddr, path: &str, pace: Duration, act: impl FnO
         drop(stopping);
         (done, load.join().unwrap())
     })
+}
+
+/// Lets time pass: the time between two requests, or the time that a slow service takes.
+pub fn pass(time: Duration) {
+    #[allow(clippy::disallowed_methods, reason = "nothing is waited for: the time is what the test is about")]
+    thread::sleep(time);
 }
 
 struct Stopping<'a>(&'a AtomicBool);

@@ -55,7 +55,7 @@ fn the_duration_passes_without_a_trip_and_the_run_succeeds_with_exit_code_0() {
     assert_eq!(outcome.stop_latency(), None, "{}", outcome.text);
     let times = ["timeStarted", "timeFinished"].map(|field| outcome.result(field).parse::<jiff::Timestamp>().unwrap());
     let took = times[1].duration_since(times[0]).as_secs_f64();
-    assert!((1.0..2.0).contains(&took), "the faults were on for {took} s");
+    assert!((1.0..5.0).contains(&took), "the faults were on for {took} s");
 }
 
 #[test]

@@ -16,7 +16,8 @@ fn setup(trial: &Trial, upstream: &CountingUpstream) -> Setup {
 
 #[test]
 fn an_answer_that_is_not_2xx_fails_the_run() {
-    for (status, more) in [(500, ""), (404, ""), (302, "Location: /elsewhere\r\n"), (304, "")] {
+    let answers = [(500, ""), (404, ""), (302, "Location: /elsewhere\r\n"), (304, "")];
+    side_by_side::for_each(answers, |(status, more)| {
         let bytes = format!("HTTP/1.1 {status} X\r\n{more}Content-Length: 0\r\n\r\n");
         let check = Upstream::answering(bytes);
         let upstream = CountingUpstream::start();
@@ -28,19 +29,20 @@ fn an_answer_that_is_not_2xx_fails_the_run() {
         );
         let requests = check.requests();
         assert!(requests.iter().all(|request| request.start_line == "GET /check?deep=1 HTTP/1.1"), "{requests:?}");
-    }
+    });
 }
 
 #[test]
 fn answers_of_2xx_let_the_run_succeed() {
-    for bytes in [answer("fine"), b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()] {
+    let answers = [answer("fine"), b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()];
+    side_by_side::for_each(answers, |bytes| {
         let check = Upstream::answering(bytes);
         let upstream = CountingUpstream::start();
         let mut run = setup(&trial("1s", check.address()), &upstream).start();
         let (outcome, _) = during(run.address(), || Outcome::of(&mut run));
         outcome.expect(0, "Succeeded", "");
         assert!(check.requests().len() >= 3, "polled {} times in a second", check.requests().len());
-    }
+    });
 }
 
 #[test]
