@@ -11,10 +11,13 @@
 //! | [`cli`] | one file per command |
 //! | [`metrics_server`], [`signals`], [`telemetry`] | `/metrics`, wishes to stop, logs |
 
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic when nobody reads: use crate::output")]
+
 pub mod cli;
 pub mod demo;
 pub mod engine;
 pub mod metrics_server;
+mod output;
 pub mod paths;
 pub mod proxy;
 pub mod signals;

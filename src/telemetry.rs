@@ -4,11 +4,13 @@ use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 
+use crate::output::say;
+
 /// Starts the log. A filter that cannot be read is said and replaced by the default.
 pub fn start() {
     let filter = match std::env::var(EnvFilter::DEFAULT_ENV) {
         Ok(text) => EnvFilter::try_new(&text).unwrap_or_else(|error| {
-            eprintln!("RUST_LOG={text:?} cannot be read ({error}); logging warnings and errors");
+            say!("RUST_LOG={text:?} cannot be read ({error}); logging warnings and errors");
             EnvFilter::new("warn")
         }),
         Err(_) => EnvFilter::new("warn"),
@@ -18,6 +20,6 @@ pub fn start() {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
     if let Err(error) = log.try_init() {
-        eprintln!("the log was started before: {error}");
+        say!("the log was started before: {error}");
     }
 }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     demo::bookinfo::{Config, Service, Upstream, Version, serve},
+    output::say,
     signals::{Interrupt, runtime},
 };
 
@@ -52,8 +53,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(async {
         let interrupt = Interrupt::new()?;
         let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
-        eprintln!("listening {service} on {}", listener.local_addr()?);
-        eprintln!("ready");
+        say!("listening {service} on {}", listener.local_addr()?);
+        say!("ready");
         let shutdown = CancellationToken::new();
         let serving = serve(listener, config, shutdown.clone());
         tokio::pin!(serving);

@@ -1,15 +1,13 @@
 //! `glooshot crds`: prints the CustomResourceDefinitions.
 
-use std::{
-    fs,
-    io::{self, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 
-use crate::api::{crds, manifest};
+use crate::{
+    api::{crds, manifest},
+    output::print,
+};
 
 /// Print the CustomResourceDefinitions: experiments, reports, routingrules and meshes of glooshot.solo.io
 ///
@@ -25,19 +23,15 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let Some(directory) = &args.output_dir else {
-        let written = io::stdout().lock().write_all(crds::to_yaml()?.as_bytes());
-        return match written {
-            // Whoever read the beginning has seen enough, as in `glooshot crds | head`.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-            written => written.context("cannot write").map(|()| ExitCode::SUCCESS),
-        };
+        print(&crds::to_yaml()?).context("cannot write")?;
+        return Ok(ExitCode::SUCCESS);
     };
     fs::create_dir_all(directory).with_context(|| format!("cannot make the directory {}", directory.display()))?;
     for definition in crds::all() {
         let path = directory.join(crds::file_name(&definition));
         fs::write(&path, manifest::to_yaml(&definition)?)
             .with_context(|| format!("cannot write {}", path.display()))?;
-        println!("{}", path.display());
+        print(&format!("{}\n", path.display()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

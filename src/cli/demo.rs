@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use crate::{
     demo::{self, DemoError, Options},
+    output::say,
     signals::runtime,
 };
 
@@ -57,6 +58,6 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Err(error @ DemoError::NotAsInTheTutorial(_)) => (NOT_AS_IN_THE_TUTORIAL, error),
         Err(error) => return Err(error.into()),
     };
-    eprintln!("\n{error}");
+    say!("\n{error}");
     Ok(ExitCode::from(code))
 }

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::telemetry;
+use crate::{output::say, telemetry};
 
 /// Exit code of a usage error or an invalid file.
 pub(crate) const USAGE: u8 = 2;
@@ -66,7 +66,7 @@ pub fn main() -> ExitCode {
         Command::Crds(args) => crds::run(&args),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        say!("error: {error:#}");
         ExitCode::from(USAGE)
     })
 }

@@ -7,6 +7,7 @@ use tokio::{sync::mpsc, time::MissedTickBehavior};
 
 use crate::{
     engine::progress::{Progress, ProgressEvent},
+    output::say,
     proxy::Control,
 };
 
@@ -59,8 +60,8 @@ impl Show {
 
     fn line(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            Some(bar) => bar.suspend(|| say!("{text}")),
+            None => say!("{text}"),
         }
     }
 

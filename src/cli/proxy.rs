@@ -8,6 +8,7 @@ use glooshot_api::plan::{Plan, TIME_TO_LIVE};
 use super::options::{DRAIN_QUIET, ProxyOptions};
 use crate::{
     metrics_server,
+    output::say,
     proxy::Proxy,
     signals::{Interrupt, runtime},
 };
@@ -29,9 +30,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
 async fn serve(options: ProxyOptions) -> anyhow::Result<ExitCode> {
     let interrupt = Interrupt::new()?;
     let proxy = start(&options).await?;
-    eprintln!("ready");
+    say!("ready");
     interrupt.wait().await;
-    eprintln!("draining");
+    say!("draining");
     proxy.drain(DRAIN_QUIET).await.context("the proxy did not stop in order")?;
     Ok(ExitCode::SUCCESS)
 }
@@ -40,11 +41,11 @@ async fn serve(options: ProxyOptions) -> anyhow::Result<ExitCode> {
 pub(super) async fn start(options: &ProxyOptions) -> anyhow::Result<Proxy> {
     let proxy = Proxy::start(options.config().map_err(|error| anyhow!(error))?)?;
     for (port, address) in proxy.listening() {
-        eprintln!("listening {port} on {address}");
+        say!("listening {port} on {address}");
     }
     if let Some(address) = options.listen_metrics {
         let address = metrics_server::start(address, |registry| proxy.register(registry)).await?;
-        eprintln!("metrics on {address}");
+        say!("metrics on {address}");
     }
     let sources = options.planned_sources();
     if !sources.is_empty() {

@@ -29,11 +29,12 @@ use super::{
 use crate::{
     engine::{
         Outcome,
-        condition::{AllowedHost, EgressPolicy, Prometheus},
+        condition::{AllowedHost, EgressPolicy, Prometheus, check as check_conditions},
         progress::progress_channel,
         run::Run,
         stop::stop_channel,
     },
+    output::{print, say},
     paths::local::LocalPath,
     proxy::Proxy,
     signals::{Interrupt, runtime},
@@ -129,7 +130,7 @@ fn prepare(args: &Args) -> anyhow::Result<Prepared> {
     let checked = validate::check(&experiment).and_then(|checked| checked.resolve_with_callers(&known, &callers));
     let scenario = checked.map_err(|violations| anyhow!("{}: {violations}", files::name(&args.file)))?;
     if let Some(mesh) = &experiment.spec.spec.target_mesh {
-        eprintln!("targetMesh {mesh} is noted; on this machine the proxy in this process is the only data path");
+        say!("targetMesh {mesh} is noted; on this machine the proxy in this process is the only data path");
     }
     let body = &experiment.spec.spec;
     let routing = body.routing.as_ref();
@@ -140,7 +141,7 @@ fn prepare(args: &Args) -> anyhow::Result<Prepared> {
         ("routing.networkPolicy", routing.is_some_and(|routing| routing.network_policy.is_some())),
     ] {
         if given {
-            eprintln!("{name} is noted; it has no effect on this machine");
+            say!("{name} is noted; it has no effect on this machine");
         }
     }
     for file in &args.routing_rules {
@@ -151,13 +152,10 @@ fn prepare(args: &Args) -> anyhow::Result<Prepared> {
         fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
     }
     let prometheus = args.prometheus_url.as_deref().map(|url| Prometheus::new(url, args.query_timeout.get()));
-    Ok(Prepared {
-        experiment,
-        scenario,
-        options,
-        prometheus: prometheus.transpose()?,
-        webhooks: EgressPolicy::new(args.allow_webhooks.iter().cloned()),
-    })
+    let prometheus = prometheus.transpose()?;
+    let webhooks = EgressPolicy::new(args.allow_webhooks.iter().cloned());
+    check_conditions(&scenario, prometheus.as_ref(), &webhooks)?;
+    Ok(Prepared { experiment, scenario, options, prometheus, webhooks })
 }
 
 fn read_experiment(file: &Path) -> anyhow::Result<Experiment> {
@@ -187,7 +185,7 @@ async fn execute(prepared: Prepared, args: &Args) -> anyhow::Result<ExitCode> {
     let Prepared { experiment, scenario, options, prometheus, webhooks } = prepared;
     let interrupt = Interrupt::new()?;
     let proxy = start(&options).await?;
-    eprintln!("ready");
+    say!("ready");
     let path = Arc::new(LocalPath::new(proxy.control(), options.planned_sources(), args.seed));
     let (stop, signal) = stop_channel();
     let (progress, events) = progress_channel();
@@ -214,18 +212,25 @@ async fn execute(prepared: Prepared, args: &Args) -> anyhow::Result<ExitCode> {
     if let Err(error) = show.await {
         tracing::debug!(%error, "the progress display failed");
     }
-    stop_proxy(proxy).await;
+    let in_a_hurry = tokio::select! {
+        () = stop_proxy(proxy) => false,
+        // The faults are off; a second signal does not wait for requests under way.
+        () = interrupt.wait() => true,
+    };
     for warning in &outcome.warnings {
-        eprintln!("warning: {warning}");
+        say!("warning: {warning}");
     }
     tell(args, experiment, &outcome)?;
+    if in_a_hurry {
+        std::process::exit(i32::from(INTERRUPTED));
+    }
     Ok(if interrupted { ExitCode::from(INTERRUPTED) } else { exit_code(outcome.result.state) })
 }
 
 /// Drains; a proxy that does not stop in order is ended with the process.
 async fn stop_proxy(proxy: Proxy) {
     if let Err(error) = proxy.drain(DRAIN_QUIET).await {
-        eprintln!("warning: the proxy did not stop in order: {error}");
+        say!("warning: the proxy did not stop in order: {error}");
     }
 }
 
@@ -237,19 +242,22 @@ fn exit_code(state: ResultState) -> ExitCode {
     }
 }
 
-/// Prints the experiment with its result, and writes it and the Report where that is asked for.
+/// Writes the experiment with its result, and the Report, where that is asked for; then prints the first.
 fn tell(args: &Args, mut experiment: Experiment, outcome: &Outcome) -> anyhow::Result<()> {
     experiment.status = Some(outcome.status.clone());
     let result = render(args.output, &experiment)?;
-    print!("{result}");
-    let Some(directory) = &args.report_dir else { return Ok(()) };
-    let report = render(args.output, &report_of(&experiment, outcome.report.clone()))?;
-    let extension = if args.output == Format::Json { "json" } else { "yaml" };
-    let name = experiment.metadata.name.as_deref().unwrap_or("experiment");
-    for (kind, text) in [("result", result), ("report", report)] {
-        let file = directory.join(format!("{name}.{kind}.{extension}"));
-        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
-        eprintln!("wrote {}", file.display());
+    if let Some(directory) = &args.report_dir {
+        let report = render(args.output, &report_of(&experiment, outcome.report.clone()))?;
+        let extension = if args.output == Format::Json { "json" } else { "yaml" };
+        let name = experiment.metadata.name.as_deref().unwrap_or("experiment");
+        for (kind, text) in [("result", &result), ("report", &report)] {
+            let file = directory.join(format!("{name}.{kind}.{extension}"));
+            fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+            say!("wrote {}", file.display());
+        }
+    }
+    if let Err(error) = print(&result) {
+        say!("warning: the result could not be printed: {error}");
     }
     Ok(())
 }

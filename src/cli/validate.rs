@@ -1,9 +1,12 @@
 //! `glooshot validate`: checks files without a cluster.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io, path::PathBuf, process::ExitCode};
 
 use super::{USAGE, files};
-use crate::api::manifest::{self, Document};
+use crate::{
+    api::manifest::{self, Document},
+    output::print,
+};
 
 /// Check files with Experiments, RoutingRules, Reports and Meshes, without a cluster
 ///
@@ -28,10 +31,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for file in &args.files {
         let name = files::name(file);
         match files::read(file).and_then(|text| Ok(manifest::documents(&text)?)) {
-            Ok(documents) => problems += report(&name, &documents),
+            Ok(documents) => problems += report(&name, &documents)?,
             Err(error) => {
                 problems += 1;
-                println!("{name}: {error:#}");
+                print(&format!("{name}: {error:#}\n"))?;
             }
         }
     }
@@ -39,18 +42,18 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Prints what is wrong with each document of a file, and counts it.
-fn report(file: &str, documents: &[Document]) -> usize {
+fn report(file: &str, documents: &[Document]) -> io::Result<usize> {
     let mut problems = 0;
     for (i, document) in documents.iter().enumerate() {
         let place = if documents.len() > 1 { format!("{file}: document {}", i + 1) } else { file.to_owned() };
         let violations = document.violations();
         for violation in &violations {
-            println!("{place}: {violation}");
+            print(&format!("{place}: {violation}\n"))?;
         }
         if let Some(resource) = document.resource.as_ref().filter(|_| violations.is_empty()) {
-            println!("{place}: {} {} is valid", resource.kind(), resource.name());
+            print(&format!("{place}: {} {} is valid\n", resource.kind(), resource.name()))?;
         }
         problems += violations.len();
     }
-    problems
+    Ok(problems)
 }

@@ -73,6 +73,18 @@ pub enum ConditionError {
     },
 }
 
+/// Says whether the conditions of a scenario can be observed, before anything is started for it.
+///
+/// # Errors
+/// For the first condition that cannot.
+pub fn check(
+    scenario: &Scenario,
+    prometheus: Option<&Prometheus>,
+    policy: &EgressPolicy,
+) -> Result<(), ConditionError> {
+    Samplers::new(scenario, prometheus, policy, Duration::ZERO, Duration::ZERO).map(drop)
+}
+
 /// How the conditions of a run are observed.
 #[derive(Clone, Debug)]
 pub(super) struct Samplers {

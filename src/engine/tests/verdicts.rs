@@ -392,7 +392,7 @@ async fn what_cannot_be_observed_is_an_error_before_anything_is_routed() {
 
     let test = Test::new(scenario(vec![webhook("http://169.254.169.254/latest")]));
     let error = test.run.run(signal).await.unwrap_err();
-    let ConditionError::Webhook { source: WebhookUrlError::Egress(EgressError::NotAllowed { .. }), .. } = error else {
+    let ConditionError::Webhook { why: WebhookUrlError::Egress(EgressError::NotAllowed { .. }), .. } = error else {
         panic!("{error}");
     };
     assert!(test.path.log().is_empty());
