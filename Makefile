@@ -11,6 +11,10 @@ export CARGO_TARGET_DIR := $(CACHE)/target
 endif
 
 SUITE := tests/suite.sh
+# Always the whole workspace: with another selection of packages cargo would build other features anew.
+TEST := $(CARGO) test --workspace
+# The integration tests of these packages.
+tests = $(foreach package,$(1),$(patsubst $(package)/tests/%.rs,--test %,$(wildcard $(package)/tests/*.rs)))
 
 .PHONY: help demo test drill lint fmt crds bench audit deps clean
 
@@ -21,13 +25,13 @@ demo: ## The tutorial on this machine, no cluster needed: a cascading failure is
 	$(CARGO) run --profile $(PROFILE) --quiet --bin glooshot -- demo
 
 test: deps lint ## Everything with its small numbers: lint, unit, property and black-box tests, a real Prometheus
-	$(SUITE) build  $(CARGO) test --workspace --no-run
-	$(SUITE) domain $(CARGO) test -p glooshot-api -p glooshot-webhook
-	$(SUITE) loadgen $(CARGO) test -p glooshot-loadgen
-	$(SUITE) units  $(CARGO) test -p glooshot --lib --bins
-	$(SUITE) protocol $(CARGO) test -p glooshot --test protocol
-	$(SUITE) standalone $(CARGO) test -p glooshot --test files --test standalone
-	$(SUITE) demo $(CARGO) test -p glooshot --test demo
+	$(SUITE) build $(TEST) --no-run
+	$(SUITE) units $(TEST) --lib --bins
+	$(SUITE) domain $(TEST) $(call tests,src/api webhook)
+	$(SUITE) loadgen $(TEST) $(call tests,loadgen)
+	$(SUITE) protocol $(TEST) --test protocol
+	$(SUITE) standalone $(TEST) --test files --test standalone
+	$(SUITE) demo $(TEST) --test demo
 	@$(SUITE) --summary
 
 drill: deps ## The same tests with their large numbers

@@ -11,11 +11,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    failure_condition::TrafficMetric,
     names::{Destination, ServiceName, ServicePort},
     pattern,
     quantity::Percent,
-    scenario::{Threshold, TrafficRule},
+    scenario::TrafficRule,
 };
 
 /// Faults in one plan at the most, as in the CRD.
@@ -231,18 +230,8 @@ pub enum TextMatch {
 pub struct PlannedCondition {
     /// Its index among all conditions of the spec.
     pub index: u16,
-    /// Whose requests are measured.
-    pub service: Destination,
-    /// What is measured.
-    pub metric: TrafficMetric,
-    /// The sliding window.
-    pub interval: Duration,
-    /// A window with fewer requests has no value.
-    pub min_requests: u32,
-    /// Requests that we aborted do not count, delayed ones count with the upstream's own time.
-    pub exclude_injected: bool,
-    /// When it trips.
-    pub threshold: Threshold,
+    /// What is measured, and when it trips.
+    pub rule: TrafficRule,
     /// Whether other data planes see a part of the same traffic, so that their sums must be fresh before a verdict.
     #[serde(default)]
     pub shared: bool,
@@ -251,16 +240,7 @@ pub struct PlannedCondition {
 impl PlannedCondition {
     /// The condition with this index in the spec, for a data plane that sees all of the traffic.
     pub fn new(index: u16, rule: &TrafficRule) -> Self {
-        Self {
-            index,
-            service: rule.service.clone(),
-            metric: rule.metric,
-            interval: rule.interval,
-            min_requests: rule.min_requests,
-            exclude_injected: rule.exclude_injected,
-            threshold: rule.threshold,
-            shared: false,
-        }
+        Self { index, rule: rule.clone(), shared: false }
     }
 }
 
@@ -313,10 +293,10 @@ impl Plan {
         }
         for (i, condition) in experiment.conditions.iter().enumerate() {
             let path = format!("experiment.conditions[{i}]");
-            if condition.interval.is_zero() || condition.interval > MAX_INTERVAL {
+            if condition.rule.interval.is_zero() || condition.rule.interval > MAX_INTERVAL {
                 return Err(invalid(path + ".interval", "a window must be longer than 0 and at most 600s"));
             }
-            if condition.threshold.value.is_nan() {
+            if condition.rule.threshold.value.is_nan() {
                 return Err(invalid(path + ".threshold", "NaN compares with nothing"));
             }
             if experiment.conditions.iter().take(i).any(|other| other.index == condition.index) {

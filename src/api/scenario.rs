@@ -94,8 +94,9 @@ pub enum TriggerRule {
     Traffic(TrafficRule),
 }
 
-/// A metric of the proxied requests.
-#[derive(Clone, Debug, PartialEq)]
+/// A metric of the proxied requests. A plan carries it to the data planes as it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TrafficRule {
     /// Whose requests are measured.
     pub service: Destination,

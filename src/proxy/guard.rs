@@ -10,7 +10,10 @@ use std::{
 };
 
 use glooshot_api::{
-    failure_condition::TrafficMetric, plan::PlannedCondition, quantity::ComparisonOperator, scenario::Threshold,
+    failure_condition::TrafficMetric,
+    plan::PlannedCondition,
+    quantity::ComparisonOperator,
+    scenario::{Threshold, TrafficRule},
 };
 
 use super::{
@@ -64,11 +67,11 @@ pub(crate) struct Guard {
 impl Guard {
     /// A guard with empty windows for this many cores.
     pub(crate) fn new(condition: PlannedCondition, cores: usize) -> Self {
-        let latencies = condition.metric.quantile().is_some();
-        let seconds = condition.threshold.value.clamp(0.0, 86_400.0);
+        let latencies = condition.rule.metric.quantile().is_some();
+        let seconds = condition.rule.threshold.value.clamp(0.0, 86_400.0);
         Self {
             threshold_latency: Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO),
-            shards: (0..cores).map(|_| Mutex::new(Window::new(condition.interval, latencies))).collect(),
+            shards: (0..cores).map(|_| Mutex::new(Window::new(condition.rule.interval, latencies))).collect(),
             condition,
             others: Mutex::default(),
         }
@@ -81,10 +84,10 @@ impl Guard {
 
     /// Counts a request on this core. Says whether it could have changed the verdict, so that it must be evaluated at once.
     pub(crate) fn record(&self, core: usize, now: Moment, completion: Completion) -> bool {
-        if completion.aborted && self.condition.exclude_injected {
+        if completion.aborted && self.condition.rule.exclude_injected {
             return false;
         }
-        let latency = if self.condition.exclude_injected {
+        let latency = if self.condition.rule.exclude_injected {
             completion.latency.saturating_sub(completion.delay)
         } else {
             completion.latency
@@ -98,8 +101,8 @@ impl Guard {
         let Some(shard) = self.shards.get(core) else { return false };
         let mut window = shard.lock().unwrap_or_else(PoisonError::into_inner);
         window.record(now, one, latency);
-        let few = window.sum(now).total <= u64::from(self.condition.min_requests);
-        few || moves_towards(&self.condition, one)
+        let few = window.sum(now).total <= u64::from(self.condition.rule.min_requests);
+        few || moves_towards(&self.condition.rule, one)
     }
 
     /// What the other proxies saw.
@@ -126,8 +129,11 @@ impl Guard {
         if self.condition.shared {
             tally = tally.plus(self.others.lock().unwrap_or_else(PoisonError::into_inner).tally);
         }
-        let judgement = judge(&self.condition, tally);
-        if self.condition.metric.quantile().is_none() || !(judgement.trips || with_value) || judgement.value.is_nan() {
+        let judgement = judge(&self.condition.rule, tally);
+        if self.condition.rule.metric.quantile().is_none()
+            || !(judgement.trips || with_value)
+            || judgement.value.is_nan()
+        {
             return judgement;
         }
         Judgement { value: self.reported_latency(now, tally), ..judgement }
@@ -139,9 +145,9 @@ impl Guard {
         for shard in &self.shards {
             shard.lock().unwrap_or_else(PoisonError::into_inner).add_latencies(now, &mut histogram);
         }
-        let rank = rank(self.condition.metric.quantile().unwrap_or(1.0), tally.total);
+        let rank = rank(self.condition.rule.metric.quantile().unwrap_or(1.0), tally.total);
         let estimate = histogram.at_rank(rank).map_or(0.0, |latency| latency.as_secs_f64());
-        let threshold = self.condition.threshold.value;
+        let threshold = self.condition.rule.threshold.value;
         match position(rank, tally) {
             std::cmp::Ordering::Less => estimate.min(threshold.next_down().max(0.0)),
             std::cmp::Ordering::Equal => threshold,
@@ -169,15 +175,15 @@ fn position(rank: u64, tally: Tally) -> std::cmp::Ordering {
 }
 
 /// Whether one request can have moved the value towards the side on which the condition trips.
-fn moves_towards(condition: &PlannedCondition, one: Tally) -> bool {
+fn moves_towards(rule: &TrafficRule, one: Tally) -> bool {
     use ComparisonOperator::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual};
-    let rises = match condition.metric {
+    let rises = match rule.metric {
         TrafficMetric::ErrorRate => one.errors > 0,
         TrafficMetric::SuccessRate => one.errors == 0,
         TrafficMetric::RequestRate => true,
         TrafficMetric::LatencyP50 | TrafficMetric::LatencyP90 | TrafficMetric::LatencyP99 => one.below == 0,
     };
-    match condition.threshold.operator {
+    match rule.threshold.operator {
         Greater | GreaterOrEqual => rises,
         Less | LessOrEqual => !rises,
         Equal => true,
@@ -187,19 +193,19 @@ fn moves_towards(condition: &PlannedCondition, one: Tally) -> bool {
 /// The verdict on a whole Service's counts: pure, so that it can be compared with a recount of the clients' logs.
 ///
 /// For a latency the value is only a placeholder on the right side of the threshold.
-pub(crate) fn judge(condition: &PlannedCondition, tally: Tally) -> Judgement {
-    let Threshold { value: threshold, operator } = condition.threshold;
-    let few = tally.total < u64::from(condition.min_requests) || tally.total == 0;
-    if few && condition.metric != TrafficMetric::RequestRate {
+pub(crate) fn judge(rule: &TrafficRule, tally: Tally) -> Judgement {
+    let Threshold { value: threshold, operator } = rule.threshold;
+    let few = tally.total < u64::from(rule.min_requests) || tally.total == 0;
+    if few && rule.metric != TrafficMetric::RequestRate {
         return Judgement { value: f64::NAN, trips: false };
     }
     let share = tally.errors as f64 / tally.total as f64;
-    let value = match condition.metric {
+    let value = match rule.metric {
         TrafficMetric::ErrorRate => share,
         TrafficMetric::SuccessRate => (tally.total - tally.errors.min(tally.total)) as f64 / tally.total as f64,
-        TrafficMetric::RequestRate => tally.total as f64 / condition.interval.as_secs_f64(),
+        TrafficMetric::RequestRate => tally.total as f64 / rule.interval.as_secs_f64(),
         TrafficMetric::LatencyP50 | TrafficMetric::LatencyP90 | TrafficMetric::LatencyP99 => {
-            let rank = rank(condition.metric.quantile().unwrap_or(1.0), tally.total);
+            let rank = rank(rule.metric.quantile().unwrap_or(1.0), tally.total);
             match position(rank, tally) {
                 std::cmp::Ordering::Less => threshold.next_down(),
                 std::cmp::Ordering::Equal => threshold,

@@ -204,12 +204,12 @@ impl RunState {
     /// The conditions that measure this port.
     pub(crate) fn guards_of(&self, port: &ServicePort) -> Vec<RouteGuard> {
         let measures = |guard: &&Arc<Guard>| {
-            let target = &guard.condition().service;
+            let target = &guard.condition().rule.service;
             target.service == port.service && target.port.is_none_or(|p| p == port.port)
         };
         let route_guard = |guard: &Arc<Guard>| RouteGuard {
             guard: Arc::clone(guard),
-            subset: guard.condition().service.subset.clone(),
+            subset: guard.condition().rule.service.subset.clone(),
         };
         self.guards.iter().filter(measures).map(route_guard).collect()
     }
@@ -221,7 +221,7 @@ impl RunState {
 
     /// Evaluates one condition, once a full window has passed since the faults went on.
     pub(crate) fn evaluate(&self, guard: &Guard, now: Moment) {
-        if !self.armed.load(Ordering::Acquire) || !self.is_warm(guard.condition().interval, now) {
+        if !self.armed.load(Ordering::Acquire) || !self.is_warm(guard.condition().rule.interval, now) {
             return;
         }
         if guard.is_blind(now) {
@@ -235,7 +235,7 @@ impl RunState {
 
     /// The value of one condition, NaN until it is judged.
     pub(crate) fn reading(&self, guard: &Guard, now: Moment) -> f64 {
-        if self.is_warm(guard.condition().interval, now) { guard.judge(now, true).value } else { f64::NAN }
+        if self.is_warm(guard.condition().rule.interval, now) { guard.judge(now, true).value } else { f64::NAN }
     }
 
     fn is_warm(&self, interval: Duration, now: Moment) -> bool {

@@ -8,7 +8,7 @@ use glooshot_api::{
     names::{Destination, ServiceName, ServicePort},
     plan::*,
     quantity::{ComparisonOperator, Percent},
-    scenario::Threshold,
+    scenario::{Threshold, TrafficRule},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -30,12 +30,14 @@ fn fault(disruption: Disruption) -> PlannedFault {
 fn condition(index: u16) -> PlannedCondition {
     PlannedCondition {
         index,
-        service: Destination { service: ratings(), port: None, subset: None },
-        metric: TrafficMetric::ErrorRate,
-        interval: Duration::from_secs(5),
-        min_requests: 10,
-        exclude_injected: true,
-        threshold: Threshold { value: 0.05, operator: ComparisonOperator::Greater },
+        rule: TrafficRule {
+            service: Destination { service: ratings(), port: None, subset: None },
+            metric: TrafficMetric::ErrorRate,
+            interval: Duration::from_secs(5),
+            min_requests: 10,
+            exclude_injected: true,
+            threshold: Threshold { value: 0.05, operator: ComparisonOperator::Greater },
+        },
         shared: false,
     }
 }
@@ -138,9 +140,9 @@ fn patterns_that_do_not_compile_are_refused_before_they_reach_a_request() {
 #[test]
 fn conditions_have_windows_thresholds_and_indices_of_their_own() {
     let with = |change: fn(&mut PlannedCondition)| with_experiment(|experiment| change(&mut experiment.conditions[0]));
-    refused(with(|condition| condition.interval = Duration::ZERO), "longer than 0");
-    refused(with(|condition| condition.interval = Duration::from_secs(601)), "at most 600s");
-    refused(with(|condition| condition.threshold.value = f64::NAN), "compares with nothing");
+    refused(with(|condition| condition.rule.interval = Duration::ZERO), "longer than 0");
+    refused(with(|condition| condition.rule.interval = Duration::from_secs(601)), "at most 600s");
+    refused(with(|condition| condition.rule.threshold.value = f64::NAN), "compares with nothing");
     refused(
         with_experiment(|experiment| experiment.conditions.push(condition(0))),
         "another condition has the index 0",

@@ -16,16 +16,15 @@ const METRICS: [TrafficMetric; 6] = [
 
 fn condition(metric: TrafficMetric, operator: ComparisonOperator, threshold: f64) -> PlannedCondition {
     let service = ServiceName { namespace: "bookinfo".into(), name: "reviews".into() };
-    PlannedCondition {
-        index: 0,
+    let rule = TrafficRule {
         service: Destination { service, port: None, subset: None },
         metric,
         interval: Duration::from_secs(5),
         min_requests: 0,
         exclude_injected: true,
         threshold: Threshold { value: threshold, operator },
-        shared: false,
-    }
+    };
+    PlannedCondition::new(0, &rule)
 }
 
 fn at(ms: u64) -> Moment {
@@ -67,7 +66,7 @@ proptest! {
                 for (i, completion) in completions.iter().enumerate() {
                     guard.record(i % 3, at(i as u64), *completion);
                 }
-                let value = recount(metric, &completions, condition.interval);
+                let value = recount(metric, &completions, condition.rule.interval);
                 let judged = guard.judge(at(300), true);
                 prop_assert_eq!(judged.trips, operator.trips(value, threshold), "{:?} {} {} {}", metric, value, operator, threshold);
                 prop_assert_eq!(operator.trips(judged.value, threshold), judged.trips, "the reported value must show why");
@@ -107,7 +106,7 @@ proptest! {
 #[test]
 fn a_window_with_too_few_requests_has_no_value_and_never_trips() {
     let mut few = condition(TrafficMetric::ErrorRate, ComparisonOperator::Greater, 0.0);
-    few.min_requests = 10;
+    few.rule.min_requests = 10;
     let guard = Guard::new(few, 1);
     for i in 0..9 {
         guard.record(0, at(i), organic(true, 1));
@@ -137,7 +136,7 @@ fn requests_that_we_aborted_do_not_count_and_delayed_ones_count_with_the_upstrea
     assert!(!latency.judge(at(0), true).trips);
 
     let mut all = condition(TrafficMetric::ErrorRate, ComparisonOperator::Greater, 0.0);
-    all.exclude_injected = false;
+    all.rule.exclude_injected = false;
     let all = Guard::new(all, 1);
     assert!(all.record(0, at(0), injected));
     assert!(all.judge(at(0), true).trips);

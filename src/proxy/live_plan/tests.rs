@@ -5,7 +5,7 @@ use glooshot_api::{
     names::Destination,
     plan::{Disruption, MatchRule, PlannedCondition, PlannedFault, TextMatch},
     quantity::{ComparisonOperator, Percent},
-    scenario::Threshold,
+    scenario::{Threshold, TrafficRule},
 };
 
 use super::*;
@@ -36,16 +36,17 @@ fn experiment(armed: bool) -> PlannedExperiment {
             percentage: Percent::ALL,
             disruption: Disruption::AbortHttp(500),
         }],
-        conditions: vec![PlannedCondition {
-            index: 0,
-            service: destination,
-            metric: TrafficMetric::ErrorRate,
-            interval: Duration::from_millis(1),
-            min_requests: 1,
-            exclude_injected: true,
-            threshold: Threshold { value: 0.5, operator: ComparisonOperator::Greater },
-            shared: false,
-        }],
+        conditions: vec![PlannedCondition::new(
+            0,
+            &TrafficRule {
+                service: destination,
+                metric: TrafficMetric::ErrorRate,
+                interval: Duration::from_millis(1),
+                min_requests: 1,
+                exclude_injected: true,
+                threshold: Threshold { value: 0.5, operator: ComparisonOperator::Greater },
+            },
+        )],
         max_injected: None,
         max_concurrent_delays: 10,
         seed: None,
@@ -176,7 +177,7 @@ fn a_trip_switches_off_before_it_tells_and_no_later_plan_of_the_run_switches_on(
 fn nothing_is_evaluated_before_one_full_window_after_the_faults_went_on() {
     let slot = slot();
     let mut cold = plan(1, true);
-    cold.experiment.as_mut().unwrap().conditions[0].interval = crate::api::plan::MAX_INTERVAL;
+    cold.experiment.as_mut().unwrap().conditions[0].rule.interval = crate::api::plan::MAX_INTERVAL;
     slot.accept(cold, HOUR * 2).unwrap();
     let live = slot.pointer().load_full();
     let (run, now) = (&live.experiment().unwrap().run, Moment::now());
