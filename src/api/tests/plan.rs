@@ -209,7 +209,8 @@ fn a_malformed_plan_is_not_read_at_all() {
         "/experiment/faults/0",
         "/experiment/faults/0/matches",
         "/experiment/conditions/0",
-        "/experiment/conditions/0/threshold",
+        "/experiment/conditions/0/rule",
+        "/experiment/conditions/0/rule/threshold",
         "/fencing",
     ] {
         let mut plan = serde_json::to_value(plan()).unwrap();
