@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
+use super::INTERRUPTED;
 use crate::{
     demo::{self, DemoError, Options},
     output::say,
@@ -10,8 +11,6 @@ use crate::{
 
 /// Exit code of a demo that did not come out as in the tutorial.
 const NOT_AS_IN_THE_TUTORIAL: u8 = 1;
-/// Exit code after Ctrl-C, as shells count it.
-const INTERRUPTED: u8 = 130;
 
 /// Watch the tutorial on this machine: a weakness is found, and its fix is proved
 ///

@@ -18,6 +18,8 @@ use crate::{output::say, telemetry};
 
 /// Exit code of a usage error or an invalid file.
 pub(crate) const USAGE: u8 = 2;
+/// Exit code after Ctrl-C, as shells count it.
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Chaos experiments on HTTP services, with a fault-injecting proxy that stops in milliseconds.
 #[derive(Debug, Parser)]

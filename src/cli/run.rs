@@ -21,7 +21,7 @@ use glooshot_api::{
 };
 
 use super::{
-    files,
+    INTERRUPTED, files,
     options::{DRAIN_QUIET, ProxyOptions, positive},
     progress::Show,
     proxy::start,
@@ -44,8 +44,6 @@ use crate::{
 const FAILED: u8 = 1;
 /// Exit code of an experiment from which nothing can be concluded.
 const INCONCLUSIVE: u8 = 3;
-/// Exit code after Ctrl-C, as shells count it.
-const INTERRUPTED: u8 = 130;
 
 /// Run an Experiment file against services on this machine, through a proxy in this process
 ///

@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 use super::{
     clock::Moment,
-    route::{Group, LiveEndpoint},
+    route::{Group, LiveEndpoint, LiveRoute},
 };
 
 /// An endpoint that refused a connection is passed over for this long, while others are left.
@@ -22,8 +22,20 @@ pub(crate) struct Balancer {
 }
 
 impl Balancer {
-    /// The endpoint to try, leaving out those already `tried` for this request.
-    pub(crate) fn pick<'g>(&self, group: &'g Group, tried: &[SocketAddr], now: Moment) -> Option<&'g LiveEndpoint> {
+    /// The endpoint of a route to try, leaving out those already `tried`: one of the group that `random` falls into, and when
+    /// that has no more, any other where no rule forbids it.
+    pub(crate) fn pick<'r>(
+        &self,
+        route: &'r LiveRoute,
+        random: u64,
+        tried: &[SocketAddr],
+        now: Moment,
+    ) -> Option<&'r LiveEndpoint> {
+        let own = self.pick_in(route.group(random)?, tried, now);
+        own.or_else(|| self.pick_in(route.any()?, tried, now))
+    }
+
+    fn pick_in<'g>(&self, group: &'g Group, tried: &[SocketAddr], now: Moment) -> Option<&'g LiveEndpoint> {
         let count = group.endpoints.len();
         if let [only] = group.endpoints.as_slice() {
             return (!tried.contains(&only.address)).then_some(only);

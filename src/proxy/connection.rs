@@ -16,6 +16,7 @@ use super::{
     activity::Activity,
     admit::Gate,
     client_tap::ClientTap,
+    clock::Moment,
     error::Reject,
     forward::dial,
     framing::Malformed,
@@ -131,13 +132,12 @@ async fn pass_through(worker: &Worker, caller: &Caller, protocol: Protocol, firs
 /// Connects to an endpoint of the route, in turn.
 async fn connect_any(worker: &Worker, caller: &Caller) -> Option<TcpStream> {
     let plan = worker.plan();
-    let now = super::clock::Moment::now();
+    let now = Moment::now();
     let route = Arc::clone(plan.route(caller.listener)?.endpoints(worker.shared.slot.is_fresh(now)));
-    let group = route.group(worker.random())?;
+    let random = worker.random();
     let mut tried = Vec::new();
     while tried.len() < worker.shared.limits.connect_attempts {
-        let pick = |group| worker.balancer.pick(group, &tried, now);
-        let address = pick(group).or_else(|| route.any().and_then(pick))?.address;
+        let address = worker.balancer.pick(&route, random, &tried, now)?.address;
         if let Some(stream) = dial(worker, address).await {
             return Some(stream);
         }

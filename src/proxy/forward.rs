@@ -111,10 +111,8 @@ async fn connect(
     pooled: bool,
 ) -> Result<Lease, Stop> {
     let limits = &worker.shared.limits;
-    let group = selection.group().ok_or(Stop::Upstream(UpstreamFailure::NoEndpoint))?;
     while tried.len() < limits.connect_attempts {
-        let pick = |group| worker.balancer.pick(group, tried, exchange.started());
-        let Some(endpoint) = pick(group).or_else(|| selection.others().and_then(pick)) else { break };
+        let Some(endpoint) = selection.pick(worker, tried, exchange.started()) else { break };
         exchange.sent_to(endpoint);
         if pooled && let Some(lease) = worker.pool.take(endpoint.address) {
             return Ok(lease);

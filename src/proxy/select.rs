@@ -1,6 +1,6 @@
 //! Step 2, select: the group of endpoints that the request will go to, and the fault that hits it, if one does.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use http::Request;
 
@@ -9,7 +9,7 @@ use super::{
     connection::Caller,
     fault::{Facts, LiveFault},
     live_plan::{LivePlan, RouteView},
-    route::{Group, LiveRoute},
+    route::{LiveEndpoint, LiveRoute},
     worker::Worker,
 };
 
@@ -25,14 +25,9 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    /// The endpoints to try when none of the group accepts, where no rule forbids it.
-    pub(crate) fn others(&self) -> Option<&Group> {
-        self.route.any()
-    }
-
-    /// The endpoints to choose from.
-    pub(crate) fn group(&self) -> Option<&Group> {
-        self.route.group(self.random)
+    /// The endpoint to try next, leaving out those already `tried`.
+    pub(crate) fn pick(&self, worker: &Worker, tried: &[SocketAddr], now: Moment) -> Option<&LiveEndpoint> {
+        worker.balancer.pick(&self.route, self.random, tried, now)
     }
 }
 

@@ -155,7 +155,7 @@ impl Worker {
     }
 
     /// Whether connections end behind the request under way.
-    pub(crate) fn is_closing(&self) -> bool {
+    fn is_closing(&self) -> bool {
         self.phase.get() == Phase::Closing
     }
 
