@@ -10,7 +10,7 @@ use http::{
     uri::{Authority, PathAndQuery},
 };
 
-use super::error::{Reject, Stop};
+use super::reject::Reject;
 
 /// What the gate knows of its listener.
 #[derive(Debug)]
@@ -23,20 +23,24 @@ pub(crate) struct Gate {
     pub(crate) target_bytes: usize,
 }
 
-/// Checks a request, and brings its target and Host into the one form that is forwarded.
-pub(crate) fn admit<B>(gate: &Gate, request: &mut Request<B>) -> Result<(), Stop> {
-    check(gate, request).map_err(Stop::Client)?;
-    max_forwards(request)
+/// What becomes of a request that passes the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It goes to the service.
+    Forward,
+    /// The proxy is the last recipient that it allows (`OPTIONS` with `Max-Forwards: 0`).
+    AnswerHere,
 }
 
-fn check<B>(gate: &Gate, request: &mut Request<B>) -> Result<(), Reject> {
+/// Checks a request, and brings its target and Host into the one form that is forwarded.
+pub(crate) fn admit<B>(gate: &Gate, request: &mut Request<B>) -> Result<Admission, Reject> {
     method(request.method())?;
     transfer_coding(request.headers())?;
     target_and_host(gate, request)?;
     expectation(request.headers())?;
     via(gate, request.headers())?;
     drop_look_alikes(request.headers_mut());
-    Ok(())
+    Ok(max_forwards(request))
 }
 
 /// RFC 9110 §9.3.6 and §9.3.8: a service proxy is no tunnel endpoint, and TRACE would echo what intermediaries added.
@@ -157,17 +161,17 @@ fn drop_look_alikes(headers: &mut HeaderMap) {
 }
 
 /// RFC 9110 §7.6.2: counts down for OPTIONS, and answers for itself at zero.
-fn max_forwards<B>(request: &mut Request<B>) -> Result<(), Stop> {
+fn max_forwards<B>(request: &mut Request<B>) -> Admission {
     if *request.method() != Method::OPTIONS {
-        return Ok(());
+        return Admission::Forward;
     }
     let left = request.headers().get(MAX_FORWARDS).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u32>().ok());
     match left {
-        None => Ok(()),
-        Some(0) => Err(Stop::Own),
+        None => Admission::Forward,
+        Some(0) => Admission::AnswerHere,
         Some(left) => {
             request.headers_mut().insert(MAX_FORWARDS, HeaderValue::from(left - 1));
-            Ok(())
+            Admission::Forward
         }
     }
 }

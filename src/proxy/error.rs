@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
-use super::fault::LiveFault;
+use super::{fault::LiveFault, reject::Reject};
 
 /// Why a request ends before an upstream has answered it.
 #[derive(Clone, Debug)]
@@ -17,31 +17,6 @@ pub(crate) enum Stop {
     Upstream(UpstreamFailure),
     /// The proxy answers for itself (`OPTIONS` with `Max-Forwards: 0`).
     Own,
-}
-
-/// What is wrong with a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Reject {
-    /// The bytes are not an HTTP/1 request; hyper has already answered.
-    Syntax,
-    /// CONNECT or TRACE (RFC 9110 §9.3.6, §9.3.8): a service proxy offers neither.
-    Method,
-    /// A target that is neither a path nor an absolute `http` URI (RFC 9112 §3.2).
-    Target,
-    /// A target longer than the limit.
-    TargetTooLong,
-    /// No Host, several, or one that is not a host and port (RFC 9112 §3.2).
-    Host,
-    /// A transfer coding other than `chunked` alone (RFC 9112 §6.1).
-    TransferCoding,
-    /// Our own name in Via (RFC 9110 §7.6.3): the request goes round in a circle.
-    Loop,
-    /// An expectation other than `100-continue` (RFC 9110 §10.1.1).
-    Expectation,
-    /// The body broke off or was malformed after the head had been accepted.
-    Body,
-    /// The head did not arrive within the limit.
-    HeadTimeout,
 }
 
 /// How an upstream failed.
@@ -77,20 +52,6 @@ pub(crate) struct Verdict {
 }
 
 impl Reject {
-    /// Every reason, for the metrics.
-    pub(crate) const ALL: [Self; 10] = [
-        Self::Syntax,
-        Self::Method,
-        Self::Target,
-        Self::TargetTooLong,
-        Self::Host,
-        Self::TransferCoding,
-        Self::Loop,
-        Self::Expectation,
-        Self::Body,
-        Self::HeadTimeout,
-    ];
-
     /// The status of the answer, the header and the label.
     pub(crate) const fn verdict(self) -> Verdict {
         let (status, header, reason) = match self {

@@ -14,9 +14,9 @@ use prometheus_client::{
 
 use super::{
     clock::Moment,
-    error::Reject,
     identity::Identity,
     metrics::{BUCKETS_MS, LatencyCounts, SeriesKey, Totals},
+    reject::Reject,
     worker::Shared,
 };
 

@@ -6,7 +6,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 use super::{
-    admit::admit,
+    admit::{Admission, admit},
     body::ResponseBody,
     clock::Moment,
     connection::Caller,
@@ -37,7 +37,9 @@ async fn serve(
     exchange: &mut Exchange,
     mut request: Request<Incoming>,
 ) -> Result<Forwarded, Stop> {
-    admit(&caller.gate, &mut request)?;
+    if admit(&caller.gate, &mut request).map_err(Stop::Client)? == Admission::AnswerHere {
+        return Err(Stop::Own);
+    }
     let plan = Rc::clone(&exchange.plan);
     let view = plan.route(caller.listener).ok_or(Stop::Upstream(UpstreamFailure::NoEndpoint))?;
     let selection = select(worker, &plan, view, caller, &request, exchange.started());

@@ -13,8 +13,9 @@ use rustc_hash::FxHashMap;
 
 use super::{
     clock::nanos,
-    error::{Flag, Reject},
+    error::Flag,
     identity::{IdentityId, UNKNOWN},
+    reject::Reject,
     sniff::Protocol,
 };
 

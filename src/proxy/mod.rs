@@ -10,7 +10,8 @@
 //! 4. `exchange`: however it ended, the request is counted once (`metrics`) and shown to the conditions (`guard`).
 //!
 //! Beside the request: `live_plan` is the plan in force and `run_state` what outlives its changes; `worker` is one
-//! core; `limits` bounds everything; `error` says whose fault something is.
+//! core; `limits` bounds everything; `reject` lists what can be wrong with a
+//! request, `error` says whose fault something is.
 //!
 //! Inside this module everything is one thread per core with `Rc`. Towards the outside there are only the atomic plan
 //! pointer, a watch channel and counters.
@@ -39,6 +40,7 @@ mod listen;
 mod live_plan;
 mod metrics;
 mod pool;
+mod reject;
 mod respond;
 mod route;
 mod run_state;

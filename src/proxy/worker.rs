@@ -21,12 +21,12 @@ use super::{
     activity::{Activity, TooSlow},
     balance::Balancer,
     clock::Moment,
-    error::Reject,
     limits::Limits,
     listen::{self, Listener},
     live_plan::{LivePlan, PlanSlot},
     metrics::{Published, Shard},
     pool::Pool,
+    reject::Reject,
 };
 
 /// Conditions are evaluated at least this often, and the coarse clock goes in these steps.
