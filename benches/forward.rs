@@ -25,7 +25,7 @@ use glooshot::{
         plan::{Disruption, Endpoint, MatchRule, Plan, PlannedExperiment, PlannedFault, PlannedRoute},
         quantity::Percent,
     },
-    proxy::{ForwardedFor, Limits, Origin, Proxy, ProxyConfig, StaticRoute},
+    proxy::{Origin, Proxy, ProxyConfig, StaticRoute},
 };
 use glooshot_loadgen::{Config, Limit, LiveStats, Pace};
 use http_body_util::Full;
@@ -97,10 +97,9 @@ fn proxy(origin: SocketAddr) -> (Proxy, SocketAddr) {
     let endpoint = Endpoint { address: origin, subset: None };
     let route = PlannedRoute { port: service(), endpoints: vec![endpoint], weights: vec![] };
     let proxy = Proxy::start(ProxyConfig {
-        routes: vec![StaticRoute { listen: ([127, 0, 0, 1], 0).into(), origin: Origin { port: service(), route } }],
+        routes: vec![StaticRoute::plain(([127, 0, 0, 1], 0).into(), Origin { port: service(), route })],
         workers: Some(1),
-        limits: Limits::default(),
-        forwarded_for: ForwardedFor::Append,
+        ..ProxyConfig::default()
     })
     .unwrap();
     let address = proxy.listening()[0].1;

@@ -8,6 +8,7 @@ mod options;
 mod progress;
 mod proxy;
 mod run;
+mod transport_options;
 mod validate;
 
 use std::process::ExitCode;

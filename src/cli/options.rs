@@ -14,6 +14,10 @@ use glooshot_api::{
     quantity::GoDuration,
 };
 
+use super::transport_options::{
+    self, TLS_HELP, TLS_LONG_HELP, TlsOption, UPSTREAM_PROTOCOL_HELP, UPSTREAM_PROTOCOL_LONG_HELP, UPSTREAM_TLS_HELP,
+    UPSTREAM_TLS_LONG_HELP, UpstreamProtocolOption, UpstreamTlsOption,
+};
 use crate::proxy::{ForwardedFor, Limits, Origin, ProxyConfig, StaticRoute};
 
 const ROUTE_HELP: &str = "A Service port: NS/SVC:PORT=LISTEN->UPSTREAM[@SUBSET][,UPSTREAM[@SUBSET]...]";
@@ -50,9 +54,39 @@ pub(crate) struct ProxyOptions {
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = positive)]
     connect_timeout: GoDuration,
 
-    /// Time to the head of an upstream's answer
+    /// Time to the head of an upstream's answer, from the end of the request
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = positive)]
     response_timeout: GoDuration,
+
+    #[arg(long = "tls", value_name = "TLS", help = TLS_HELP, long_help = TLS_LONG_HELP)]
+    tls: Vec<TlsOption>,
+
+    #[arg(long, value_name = "TLS", help = UPSTREAM_TLS_HELP, long_help = UPSTREAM_TLS_LONG_HELP)]
+    upstream_tls: Vec<UpstreamTlsOption>,
+
+    #[arg(long, value_name = "PROTOCOL", help = UPSTREAM_PROTOCOL_HELP, long_help = UPSTREAM_PROTOCOL_LONG_HELP)]
+    upstream_protocol: Vec<UpstreamProtocolOption>,
+
+    /// Change a limit of the proxy, as in idle_client=5m; the README lists them all
+    #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = limit)]
+    limits: Vec<(String, String)>,
+
+    /// The share of requests, from 0 to 1, that the access log writes (RUST_LOG=glooshot::access=debug); those that were
+    /// faulted or failed are always written
+    #[arg(long, value_name = "SHARE", default_value_t = 1.0, value_parser = share)]
+    access_log_share: f64,
+}
+
+/// `NAME=VALUE` of a limit that there is.
+fn limit(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE, as in idle_client=5m")?;
+    Limits::default().set(name, value)?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse::<f64>().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "must be from 0 to 1, as in 0.01".to_owned())
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -96,7 +130,12 @@ impl FromStr for RouteOption {
         if let Some(twice) = endpoints.iter().find(|e| !seen.insert((e.address, e.subset.clone()))) {
             return Err(format!("upstream {} is named twice in {text:?}", twice.address));
         }
-        Ok(Self { port: service_port(name)?, listen: address("LISTEN", listen)?, endpoints, weights: Vec::new() })
+        Ok(Self {
+            port: service_port(name, ROUTE_FORM)?,
+            listen: address("LISTEN", listen)?,
+            endpoints,
+            weights: Vec::new(),
+        })
     }
 }
 
@@ -109,16 +148,15 @@ pub(crate) fn positive(text: &str) -> Result<GoDuration, String> {
     }
 }
 
-fn service_port(text: &str) -> Result<ServicePort, String> {
-    let form = || format!("{text:?} is not NS/SVC:PORT; {ROUTE_FORM}");
+/// `NS/SVC:PORT`; `help` says in which form it is expected.
+pub(super) fn service_port(text: &str, help: &str) -> Result<ServicePort, String> {
+    let form = || format!("{text:?} is not NS/SVC:PORT; {help}");
     let (service, port) = text.trim().rsplit_once(':').ok_or_else(form)?;
     let (namespace, name) = service.split_once('/').ok_or_else(form)?;
     let port = port.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(form)?;
     for part in [namespace, name] {
         if !is_dns_label(part) {
-            return Err(format!(
-                "{part:?} is not a Kubernetes name (lower-case letters, digits and '-'); {ROUTE_FORM}"
-            ));
+            return Err(format!("{part:?} is not a Kubernetes name (lower-case letters, digits and '-'); {help}"));
         }
     }
     let service = ServiceName { namespace: namespace.to_owned(), name: name.to_owned() };
@@ -197,27 +235,33 @@ impl ProxyOptions {
         if let Some(twice) = self.sources.iter().find(|source| !callers.insert(source.address)) {
             return Err(format!("--source names {} twice; an address is one caller", twice.address));
         }
-        let limits = Limits {
+        let mut limits = Limits {
             connect: self.connect_timeout.get(),
             response_head: self.response_timeout.get(),
             ..Limits::default()
         };
-        let routes = self.routes.iter().map(|route| {
+        for (name, value) in &self.limits {
+            limits.set(name, value)?;
+        }
+        let route = |route: &RouteOption| {
             let planned = PlannedRoute {
                 port: route.port.clone(),
                 endpoints: route.endpoints.clone(),
                 weights: route.weights.clone(),
             };
-            StaticRoute { listen: route.listen, origin: Origin { port: route.port.clone(), route: planned } }
-        });
+            StaticRoute::plain(route.listen, Origin { port: route.port.clone(), route: planned })
+        };
+        let mut routes: Vec<StaticRoute> = self.routes.iter().map(route).collect();
+        transport_options::apply(&mut routes, &self.tls, &self.upstream_tls, &self.upstream_protocol)?;
         Ok(ProxyConfig {
-            routes: routes.collect(),
+            routes,
             workers: self.workers.map(usize::from),
             limits,
             forwarded_for: match self.forwarded_for {
                 ForwardedForOption::Append => ForwardedFor::Append,
                 ForwardedForOption::Overwrite => ForwardedFor::Overwrite,
             },
+            access_log_share: self.access_log_share,
         })
     }
 

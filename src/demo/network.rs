@@ -12,7 +12,7 @@ use super::{
     error::DemoError,
     services::{Directory, Seat, Services, take_seats},
 };
-use crate::proxy::{ForwardedFor, Limits, Origin, Proxy, ProxyConfig, StaticRoute, plain_route};
+use crate::proxy::{Origin, Proxy, ProxyConfig, StaticRoute, plain_route};
 
 /// The namespace and the port that the tutorial's manifests know the services by.
 const NAMESPACE: &str = "bookinfo";
@@ -39,15 +39,12 @@ impl Network {
         let seats = take_seats()?;
         let known = [Service::Ratings, Service::Reviews].map(|service| known(&seats, service));
         let reviews = route(&seats, Service::Reviews);
-        let at = |listen: Ipv4Addr, route: PlannedRoute| StaticRoute {
-            listen: (listen, 0).into(),
-            origin: Origin { port: route.port.clone(), route },
+        let at = |listen: Ipv4Addr, route: PlannedRoute| {
+            StaticRoute::plain((listen, 0).into(), Origin { port: route.port.clone(), route })
         };
         let proxy = Proxy::start(ProxyConfig {
             routes: vec![at(RATINGS, route(&seats, Service::Ratings)), at(REVIEWS, reviews.clone())],
-            workers: None,
-            limits: Limits::default(),
-            forwarded_for: ForwardedFor::Append,
+            ..ProxyConfig::default()
         })?;
         let sources: Vec<PlannedSource> = seats.iter().map(source).collect();
         // Names of callers outlive the plan's time to live: only faults and endpoints end with it.

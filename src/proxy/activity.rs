@@ -1,17 +1,27 @@
 //! When something last happened on a client's connection, so that one sweep per core can close those that are too slow.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     time::Duration,
 };
+
+use tokio::sync::Notify;
 
 use super::{clock::Moment, limits::Limits};
 
 /// Marks of one connection, at the resolution of the core's coarse clock. Atomic only because its IO must be `Send`.
 #[derive(Debug)]
 pub(crate) struct Activity {
-    /// A request is under way.
-    busy: AtomicBool,
+    /// Requests that are under way: several only over HTTP/2.
+    requests: AtomicU32,
+    /// The connection speaks HTTP/2.
+    multiplexed: AtomicBool,
+    /// The client floods the connection.
+    flooding: AtomicBool,
+    /// Rung when an HTTP/2 connection is to say goodbye.
+    farewell: Notify,
+    /// When that was; 0 before.
+    goodbye_since: AtomicU64,
     /// A request on it was refused, and counted.
     rejected: AtomicBool,
     /// The connection has switched to another protocol.
@@ -33,13 +43,22 @@ pub(crate) enum TooSlow {
     Head,
     /// A request is under way and nothing moves.
     Stalled,
+    /// It floods the connection.
+    Flood,
 }
+
+/// The time from a GOAWAY to the end of a connection that is too slow to answer it.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 impl Activity {
     /// A connection that was just accepted.
     pub(crate) fn new(now: Moment) -> Self {
         Self {
-            busy: AtomicBool::new(false),
+            requests: AtomicU32::new(0),
+            multiplexed: AtomicBool::new(false),
+            flooding: AtomicBool::new(false),
+            farewell: Notify::new(),
+            goodbye_since: AtomicU64::new(0),
             rejected: AtomicBool::new(false),
             switched: AtomicBool::new(false),
             idle_since: AtomicU64::new(now.as_nanos()),
@@ -48,29 +67,73 @@ impl Activity {
         }
     }
 
-    /// Bytes came from the client.
+    /// Bytes came from the client over HTTP/1: where no request is under way, they begin a head.
     pub(crate) fn received(&self, now: u64) {
-        self.moved.store(now, Ordering::Relaxed);
-        if !self.busy.load(Ordering::Relaxed) && self.head_since.load(Ordering::Relaxed) == 0 {
+        self.moved(now);
+        if !self.is_busy() && self.head_since.load(Ordering::Relaxed) == 0 {
             self.head_since.store(now, Ordering::Relaxed);
         }
     }
 
-    /// Bytes went to the client.
-    pub(crate) fn sent(&self, now: u64) {
+    /// Bytes moved.
+    pub(crate) fn moved(&self, now: u64) {
         self.moved.store(now, Ordering::Relaxed);
     }
 
     /// A head is complete.
     pub(crate) fn request_begins(&self) {
-        self.busy.store(true, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
         self.head_since.store(0, Ordering::Relaxed);
     }
 
     /// A response is complete.
     pub(crate) fn request_ends(&self, now: Moment) {
         self.idle_since.store(now.as_nanos(), Ordering::Relaxed);
-        self.busy.store(false, Ordering::Relaxed);
+        self.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn is_busy(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) > 0
+    }
+
+    /// The connection speaks HTTP/2: it can be asked to say goodbye.
+    pub(crate) fn multiplex(&self) {
+        self.multiplexed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the connection speaks HTTP/2.
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.multiplexed.load(Ordering::Relaxed)
+    }
+
+    /// The client floods the connection, which is to end.
+    pub(crate) fn flood(&self, now: u64) {
+        self.flooding.store(true, Ordering::Relaxed);
+        self.say_goodbye(Moment::from_nanos(now));
+    }
+
+    /// Whether the client floods the connection.
+    pub(crate) fn is_flooding(&self) -> bool {
+        self.flooding.load(Ordering::Relaxed)
+    }
+
+    /// Asks an HTTP/2 connection to say goodbye, once.
+    pub(crate) fn say_goodbye(&self, now: Moment) {
+        let first = self.goodbye_since.compare_exchange(0, now.as_nanos(), Ordering::Relaxed, Ordering::Relaxed);
+        if first.is_ok() {
+            self.farewell.notify_one();
+        }
+    }
+
+    /// Whether it has had time enough to say goodbye.
+    pub(crate) fn has_had_its_goodbye(&self, now: Moment) -> bool {
+        let since = self.goodbye_since.load(Ordering::Relaxed);
+        since != 0 && now.since(Moment::from_nanos(since)) > GOODBYE
+    }
+
+    /// Returns when the connection is to say goodbye.
+    pub(crate) async fn farewell(&self) {
+        self.farewell.notified().await;
     }
 
     /// A request was refused, and counted.
@@ -95,7 +158,7 @@ impl Activity {
 
     /// How long no request has been under way and none has begun to arrive; `None` otherwise.
     pub(crate) fn idle_for(&self, now: Moment) -> Option<Duration> {
-        let idle = !self.busy.load(Ordering::Relaxed) && self.head_since.load(Ordering::Relaxed) == 0;
+        let idle = !self.is_busy() && self.head_since.load(Ordering::Relaxed) == 0;
         idle.then(|| now.since(Moment::from_nanos(self.idle_since.load(Ordering::Relaxed))))
     }
 
@@ -106,7 +169,10 @@ impl Activity {
         if self.is_switched() {
             return None;
         }
-        if self.busy.load(Ordering::Relaxed) {
+        if self.is_flooding() {
+            return Some(TooSlow::Flood);
+        }
+        if self.is_busy() {
             return (since(&self.moved) > limits.stalled).then_some(TooSlow::Stalled);
         }
         if self.head_since.load(Ordering::Relaxed) != 0 {
@@ -146,7 +212,7 @@ mod tests {
         let activity = Activity::new(at(100));
         activity.received(at(100).as_nanos());
         activity.request_begins();
-        activity.sent(at(1_000).as_nanos());
+        activity.moved(at(1_000).as_nanos());
         assert_eq!(activity.too_slow(&Limits::default(), at(1_200)), None);
         assert_eq!(activity.too_slow(&Limits::default(), at(1_301)), Some(TooSlow::Stalled));
     }

@@ -21,6 +21,8 @@ pub(crate) struct Gate {
     pub(crate) default_host: HeaderValue,
     /// Bytes of a target at the most.
     pub(crate) target_bytes: usize,
+    /// Header fields at the most. Over HTTP/1 hyper has already counted them.
+    pub(crate) headers: usize,
 }
 
 /// What becomes of a request that passes the gate.
@@ -35,6 +37,9 @@ pub(crate) enum Admission {
 /// Checks a request, and brings its target and Host into the one form that is forwarded.
 pub(crate) fn admit<B>(gate: &Gate, request: &mut Request<B>) -> Result<Admission, Reject> {
     method(request.method())?;
+    if request.headers().len() > gate.headers {
+        return Err(Reject::TooManyHeaders);
+    }
     transfer_coding(request.headers())?;
     target_and_host(gate, request)?;
     expectation(request.headers())?;
@@ -58,7 +63,8 @@ fn transfer_coding(headers: &HeaderMap) -> Result<(), Reject> {
     }
 }
 
-/// RFC 9112 §3.2: origin-form, absolute-form, or `*` with OPTIONS; exactly one Host that is a host and port.
+/// RFC 9112 §3.2: origin-form, absolute-form (which HTTP/2 always has), or `*` with OPTIONS; exactly one Host that is a host
+/// and port.
 fn target_and_host<B>(gate: &Gate, request: &mut Request<B>) -> Result<(), Reject> {
     let uri = request.uri();
     let path = uri.path_and_query().map_or("", PathAndQuery::as_str);
@@ -68,7 +74,7 @@ fn target_and_host<B>(gate: &Gate, request: &mut Request<B>) -> Result<(), Rejec
     if path == "*" && *request.method() != Method::OPTIONS {
         return Err(Reject::Target);
     }
-    let host = host(request.headers(), request.version())?;
+    let host = host(request.headers(), request.version(), uri.authority().is_some())?;
     match (uri.scheme_str(), uri.authority()) {
         (None, None) if path.starts_with('/') || path == "*" => {
             if host.is_none() {
@@ -81,6 +87,11 @@ fn target_and_host<B>(gate: &Gate, request: &mut Request<B>) -> Result<(), Rejec
             if has_userinfo(authority) || !has_plain_port(authority) {
                 return Err(Reject::Target);
             }
+            let differs = host.is_some_and(|host| !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()));
+            // RFC 9113 §8.3.1: a Host beside `:authority` that says otherwise is malformed.
+            if differs && request.version() == Version::HTTP_2 {
+                return Err(Reject::Host);
+            }
             let value = HeaderValue::from_str(authority.as_str()).map_err(|_| Reject::Target)?;
             let origin_form = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
             *request.uri_mut() = Uri::from(origin_form);
@@ -91,11 +102,11 @@ fn target_and_host<B>(gate: &Gate, request: &mut Request<B>) -> Result<(), Rejec
     }
 }
 
-/// The one Host of a request; HTTP/1.0 may have none.
-fn host(headers: &HeaderMap, version: Version) -> Result<Option<&HeaderValue>, Reject> {
+/// The one Host of a request; HTTP/1.0 may have none, and HTTP/2 where there is an `:authority`.
+fn host(headers: &HeaderMap, version: Version, has_authority: bool) -> Result<Option<&HeaderValue>, Reject> {
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
-        (None, _) if version == Version::HTTP_10 => Ok(None),
+        (None, _) if version == Version::HTTP_10 || (version == Version::HTTP_2 && has_authority) => Ok(None),
         (Some(only), None) if is_host(only.as_bytes()) => Ok(Some(only)),
         _ => Err(Reject::Host),
     }

@@ -9,7 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::{Bytes, Incoming};
 use pin_project::pin_project;
 
-use super::{error::Flag, exchange::Exchange, pool::Lease, trailers};
+use super::{clock::Moment, error::Flag, exchange::Exchange, pool::Lease, trailers, unread::Unread, upload::Upload};
 
 /// The body of a request on its way to the upstream.
 #[derive(Debug)]
@@ -18,7 +18,14 @@ pub(crate) enum RequestBody {
     /// Nothing; such a request can be sent again.
     Empty,
     /// What the client sends, as it comes: hyper reads on only when the upstream takes it.
-    Client(#[pin] Incoming),
+    Client(#[pin] Incoming, Upload),
+}
+
+impl RequestBody {
+    /// A client's body; its progress is told where there is something to come.
+    pub(crate) fn of(body: Incoming, upload: Option<&Upload>) -> Self {
+        upload.map_or(Self::Empty, |upload| Self::Client(body, upload.clone()))
+    }
 }
 
 impl Body for RequestBody {
@@ -28,21 +35,30 @@ impl Body for RequestBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Polled> {
         match self.project() {
             RequestBodyProjection::Empty => Poll::Ready(None),
-            RequestBodyProjection::Client(body) => body.poll_frame(cx).map(without_forbidden_trailers),
+            RequestBodyProjection::Client(mut body, upload) => {
+                let polled = body.as_mut().poll_frame(cx);
+                match &polled {
+                    Poll::Pending => upload.waits_for_the_client(),
+                    Poll::Ready(Some(Err(_))) => upload.failed(),
+                    Poll::Ready(Some(Ok(_))) if !body.is_end_stream() => upload.moved(),
+                    Poll::Ready(_) => upload.ended(),
+                }
+                polled.map(without_forbidden_trailers)
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Client(body) => body.is_end_stream(),
+            Self::Client(body, _) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Client(body) => body.size_hint(),
+            Self::Client(body, _) => body.size_hint(),
         }
     }
 }
@@ -79,12 +95,15 @@ pub(crate) struct Tail {
     exchange: Exchange,
     /// Goes back to the pool at the end, and only then.
     lease: Option<Lease>,
+    /// The response's name among those that wait for their client; only over HTTP/2.
+    unread: Option<u64>,
 }
 
 impl ResponseBody {
     /// The body of a forwarded response. A response without a body is at its end already.
     pub(crate) fn upstream(body: Incoming, exchange: Exchange, lease: Lease) -> Self {
-        let mut tail = Box::new(Tail { exchange, lease: Some(lease) });
+        let unread = exchange.unread().map(Unread::name);
+        let mut tail = Box::new(Tail { exchange, lease: Some(lease), unread });
         if body.is_end_stream() {
             tail.end();
         }
@@ -105,6 +124,29 @@ impl Tail {
         self.exchange.broke_off(Flag::UpstreamReset);
         self.exchange.complete();
     }
+
+    /// The client has taken what was there, and asks for more.
+    fn is_asked(&self) {
+        if let (Some(name), Some(unread)) = (self.unread, self.exchange.unread()) {
+            unread.taken(name);
+        }
+    }
+
+    /// A part is handed out; over HTTP/2 it now waits until the client's window has room for it.
+    fn hands_out(&mut self, frame: &Frame<Bytes>) {
+        if let Some(trailers) = frame.trailers_ref() {
+            self.exchange.ended_with(trailers);
+        }
+        if let (Some(name), Some(unread)) = (self.unread, self.exchange.unread()) {
+            unread.waits(name, Moment::now());
+        }
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        self.is_asked();
+    }
 }
 
 impl Body for ResponseBody {
@@ -115,7 +157,11 @@ impl Body for ResponseBody {
         match self.project() {
             ResponseBodyProjection::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             ResponseBodyProjection::Upstream(mut body, tail) => {
+                tail.is_asked();
                 let polled = body.as_mut().poll_frame(cx);
+                if let Poll::Ready(Some(Ok(frame))) = &polled {
+                    tail.hands_out(frame);
+                }
                 match &polled {
                     Poll::Ready(None) => tail.end(),
                     // An error here makes hyper break the client's connection: a short body is never made a valid one.

@@ -1,7 +1,7 @@
-//! What is seen of a client's bytes: their framing is followed, and every movement is noted.
+//! What is seen of a client's bytes over HTTP/1: their framing is followed, and every movement is noted.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,7 +10,7 @@ use std::{
 
 use super::{activity::Activity, framing::Follower, tapped_io::Tap};
 
-/// Follows one client's connection.
+/// Follows one client's HTTP/1 connection.
 #[derive(Debug)]
 pub(crate) struct ClientTap {
     follower: Follower,
@@ -35,7 +35,7 @@ impl Tap for ClientTap {
         self.follower.follow(bytes).map_err(|malformed| io::Error::new(io::ErrorKind::InvalidData, malformed))
     }
 
-    fn sent(&mut self) {
-        self.activity.sent(self.clock.load(Ordering::Relaxed));
+    fn sent(&mut self, _: &[IoSlice<'_>], _: usize) {
+        self.activity.moved(self.clock.load(Ordering::Relaxed));
     }
 }

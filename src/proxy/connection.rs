@@ -1,75 +1,106 @@
-//! One client's connection: recognised by its first bytes, then served as HTTP/1 or passed through.
+//! One client's connection: recognised by its first bytes, then served as HTTP/1 or HTTP/2, or passed through.
 
-use std::{error::Error as _, net::IpAddr, rc::Rc, sync::Arc};
+use std::{error::Error as _, net::IpAddr, pin::pin, rc::Rc, sync::Arc, time::Duration};
 
-use glooshot_api::names::ServicePort;
 use http::HeaderValue;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
     time::timeout,
 };
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
     activity::Activity,
-    admit::Gate,
     client_tap::ClientTap,
     clock::Moment,
-    forward::dial,
+    connect::{Opened, open},
+    exec::OnThisCore,
     framing::Malformed,
+    frontend::Frontend,
     handle::handle,
+    http2_tap::Http2Tap,
+    limits::CONNECTION_WINDOW,
     reject::Reject,
     sniff::{self, LOOK_AHEAD, Protocol},
     tapped_io::TappedIo,
+    tls::{ALPN_HTTP2, Offer, Termination, UpstreamTls},
     tunnel,
+    unread::Unread,
     worker::Worker,
 };
 
 /// What requests of one connection have in common.
 #[derive(Debug)]
 pub(crate) struct Caller {
-    /// The listener's index in the configuration.
-    pub(crate) listener: usize,
-    /// The Service port that it listens for.
-    pub(crate) port: ServicePort,
+    /// The Service port that it came to.
+    pub(crate) front: Arc<Frontend>,
     /// The client's address.
     pub(crate) address: IpAddr,
     /// When something last happened on the connection.
     pub(crate) connection: Arc<Activity>,
-    /// What the gate knows of the listener.
-    pub(crate) gate: Rc<Gate>,
-    /// Our entry in `Via`.
-    pub(crate) via: HeaderValue,
+    /// Responses that the client does not take.
+    pub(crate) unread: Unread,
     /// The client's address as an entry of `X-Forwarded-For`.
     pub(crate) forwarded_for: HeaderValue,
     /// The client's address as an element of `Forwarded` (RFC 7239).
     pub(crate) forwarded: HeaderValue,
 }
 
+/// What a connection can be: a socket, or what is spoken inside TLS.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
+
 /// Serves a connection until it is closed.
 pub(crate) async fn serve(worker: Rc<Worker>, caller: Rc<Caller>, mut stream: TcpStream) {
     let _count_panic = CountPanic(&worker);
-    let limit = worker.shared.limits.first_byte;
     let mut first = Vec::new();
-    let protocol = match timeout(limit, recognise(&mut stream, &mut first)).await {
-        Ok(protocol) => protocol,
-        Err(_) => sniff::give_up(&first),
-    };
+    let protocol = recognise(&worker, &mut stream, &mut first).await;
+    match (protocol, &caller.front.tls) {
+        (Some(Protocol::Tls), Some(termination)) => {
+            let Some(mut stream) = handshake(&worker, termination, first, stream).await else { return };
+            let mut first = Vec::new();
+            let protocol = if stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2) {
+                Some(Protocol::Http2)
+            } else {
+                recognise(&worker, &mut stream, &mut first).await
+            };
+            speak(&worker, caller, protocol, first, stream).await;
+        }
+        _ => speak(&worker, caller, protocol, first, stream).await,
+    }
+}
+
+/// Serves what has been recognised.
+async fn speak(
+    worker: &Rc<Worker>,
+    caller: Rc<Caller>,
+    protocol: Option<Protocol>,
+    first: Vec<u8>,
+    stream: impl Stream,
+) {
     match protocol {
         None => {
             if !first.is_empty() {
                 worker.metrics.rejected(Reject::HeadTimeout);
             }
         }
-        Some(Protocol::Http1) => serve_http(&worker, caller, first, stream).await,
-        Some(protocol) => pass_through(&worker, &caller, protocol, &first, stream).await,
+        Some(Protocol::Http1) => serve_http1(worker, caller, first, stream).await,
+        Some(Protocol::Http2) => serve_http2(worker, caller, first, stream).await,
+        Some(protocol) => pass_through(worker, &caller, protocol, &first, stream).await,
     }
 }
 
-/// Reads until the protocol is known; `None` when the client closes before.
-async fn recognise(stream: &mut TcpStream, first: &mut Vec<u8>) -> Option<Protocol> {
+/// Reads until the protocol is known; `None` when the client closes before, or takes too long.
+async fn recognise(worker: &Worker, stream: &mut (impl AsyncRead + Unpin), first: &mut Vec<u8>) -> Option<Protocol> {
+    let told = timeout(worker.shared.limits.first_byte, read_first(stream, first)).await;
+    told.unwrap_or_else(|_| sniff::give_up(first))
+}
+
+async fn read_first(stream: &mut (impl AsyncRead + Unpin), first: &mut Vec<u8>) -> Option<Protocol> {
     first.reserve(4096);
     loop {
         if stream.read_buf(first).await.ok()? == 0 {
@@ -84,8 +115,26 @@ async fn recognise(stream: &mut TcpStream, first: &mut Vec<u8>) -> Option<Protoc
     }
 }
 
+/// Ends the client's TLS session here.
+async fn handshake(
+    worker: &Worker,
+    termination: &Termination,
+    first: Vec<u8>,
+    stream: TcpStream,
+) -> Option<TlsStream<TappedIo<TcpStream, ()>>> {
+    let acceptor = TlsAcceptor::from(Arc::clone(&termination.config));
+    let session = acceptor.accept(TappedIo::new(first, stream, ()));
+    match timeout(worker.shared.limits.handshake, session).await {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(error)) => tracing::debug!(%error, "no TLS session with a client"),
+        Err(_) => tracing::debug!("a client's TLS handshake took too long"),
+    }
+    worker.metrics.rejected(Reject::Handshake);
+    None
+}
+
 /// Serves HTTP/1 requests, one after the other.
-async fn serve_http(worker: &Rc<Worker>, caller: Rc<Caller>, first: Vec<u8>, stream: TcpStream) {
+async fn serve_http1(worker: &Rc<Worker>, caller: Rc<Caller>, first: Vec<u8>, stream: impl Stream) {
     let limits = &worker.shared.limits;
     let tap = ClientTap::new(Arc::clone(&caller.connection), worker.coarse_clock());
     let io = TappedIo::new(first, stream, tap);
@@ -108,8 +157,59 @@ async fn serve_http(worker: &Rc<Worker>, caller: Rc<Caller>, first: Vec<u8>, str
         if !caller.connection.is_rejected() && (error.is_parse() || is_malformed(&error)) {
             worker.metrics.rejected(Reject::Syntax);
         }
-        tracing::debug!(client = %caller.address, service = %caller.port, %error, "client connection ended");
+        tracing::debug!(client = %caller.address, service = %caller.front.port, %error, "client connection ended");
     }
+}
+
+/// Serves HTTP/2 requests, many at a time.
+async fn serve_http2(worker: &Rc<Worker>, caller: Rc<Caller>, first: Vec<u8>, stream: impl Stream) {
+    let limits = &worker.shared.limits;
+    let activity = Arc::clone(&caller.connection);
+    activity.multiplex();
+    let tap = Http2Tap::new(limits, Arc::clone(&activity), worker.coarse_clock(), worker.metrics.share());
+    let io = TappedIo::new(first, stream, tap);
+    let service = {
+        let worker = Rc::clone(worker);
+        let caller = Rc::clone(&caller);
+        service_fn(move |request| handle(Rc::clone(&worker), Rc::clone(&caller), request))
+    };
+    let connection = hyper::server::conn::http2::Builder::new(OnThisCore(Rc::clone(worker)))
+        .max_concurrent_streams(limits.streams)
+        .initial_stream_window_size(limits.stream_window)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        .max_send_buf_size(limits.stream_window as usize)
+        .serve_connection(TokioIo::new(io), service);
+    let mut connection = pin!(connection);
+    if worker.is_draining() {
+        connection.as_mut().graceful_shutdown();
+    }
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = activity.farewell() => {
+            // GOAWAY: nothing new is taken, and what is under way is finished. The sweep ends who takes too long.
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if activity.is_flooding() {
+        worker.metrics.rejected(Reject::Flood);
+    }
+    if let Err(error) = ended {
+        if let Some(reject) = misconduct(&error).filter(|_| !activity.is_flooding()) {
+            worker.metrics.rejected(reject);
+        }
+        tracing::debug!(client = %caller.address, service = %caller.front.port, %error, "client connection ended");
+    }
+}
+
+/// What a client did that made us end its HTTP/2 connection.
+fn misconduct(error: &hyper::Error) -> Option<Reject> {
+    let http2 = error.source()?.downcast_ref::<h2::Error>()?;
+    if !http2.is_go_away() || !http2.is_library() {
+        return None;
+    }
+    Some(if http2.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM) { Reject::Flood } else { Reject::Syntax })
 }
 
 /// Whether the strict reading of the framing ended the connection.
@@ -119,27 +219,37 @@ fn is_malformed(error: &hyper::Error) -> bool {
     inner.is::<Malformed>()
 }
 
-/// Passes a connection that is not HTTP/1 through to an endpoint.
-async fn pass_through(worker: &Worker, caller: &Caller, protocol: Protocol, first: &[u8], stream: TcpStream) {
-    worker.metrics.passed_through(caller.listener, protocol);
+/// Passes a connection that is not HTTP through to an endpoint.
+async fn pass_through(worker: &Rc<Worker>, caller: &Caller, protocol: Protocol, first: &[u8], stream: impl Stream) {
+    worker.metrics.passed_through(caller.front.index, protocol);
     caller.connection.switch();
-    let Some(mut upstream) = connect_any(worker, caller).await else { return };
+    let idle = worker.shared.limits.tunnel_idle;
+    // TLS that does not end here is the client's own.
+    let tls = if protocol == Protocol::Tls { None } else { caller.front.transport.tls.as_deref() };
+    match connect_any(worker, caller, tls).await {
+        None => {}
+        Some(Opened::Plain(upstream)) => tunnel_to(upstream, first, stream, idle).await,
+        Some(Opened::Tls(upstream)) => tunnel_to(*upstream, first, stream, idle).await,
+    }
+}
+
+async fn tunnel_to(mut upstream: impl Stream, first: &[u8], client: impl Stream, idle: Duration) {
     if upstream.write_all(first).await.is_ok() {
-        tunnel::splice(stream, upstream, worker.shared.limits.tunnel_idle).await;
+        tunnel::splice(client, upstream, idle).await;
     }
 }
 
 /// Connects to an endpoint of the route, in turn.
-async fn connect_any(worker: &Worker, caller: &Caller) -> Option<TcpStream> {
+async fn connect_any(worker: &Worker, caller: &Caller, tls: Option<&UpstreamTls>) -> Option<Opened> {
     let plan = worker.plan();
     let now = Moment::now();
-    let route = Arc::clone(plan.route(caller.listener)?.endpoints(worker.shared.slot.is_fresh(now)));
+    let route = Arc::clone(plan.route(caller.front.index)?.endpoints(worker.shared.slot.is_fresh(now)));
     let random = worker.random();
     let mut tried = Vec::new();
     while tried.len() < worker.shared.limits.connect_attempts {
         let address = worker.balancer.pick(&route, random, &tried, now)?.address;
-        if let Some(stream) = dial(worker, address).await {
-            return Some(stream);
+        if let Ok(opened) = open(worker, tls, address, Offer::Nothing).await {
+            return Some(opened);
         }
         tried.push(address);
     }
@@ -147,7 +257,7 @@ async fn connect_any(worker: &Worker, caller: &Caller) -> Option<TcpStream> {
 }
 
 /// Counts a panic in a connection's task; the runtime keeps it from spreading.
-struct CountPanic<'w>(&'w Worker);
+pub(crate) struct CountPanic<'w>(pub(crate) &'w Worker);
 
 impl Drop for CountPanic<'_> {
     fn drop(&mut self) {

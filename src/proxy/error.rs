@@ -15,6 +15,8 @@ pub(crate) enum Stop {
     Injected(Arc<LiveFault>),
     /// The upstream did not answer.
     Upstream(UpstreamFailure),
+    /// More requests are under way than this core takes on.
+    Overloaded,
     /// The proxy answers for itself (`OPTIONS` with `Max-Forwards: 0`).
     Own,
 }
@@ -28,6 +30,8 @@ pub(crate) enum UpstreamFailure {
     Connect,
     /// The connection broke before the answer's head was complete.
     Reset,
+    /// No TLS session came about: the certificate is not for the name, or not of the authority.
+    Tls,
     /// The answer is not HTTP.
     Garbage,
     /// The answer's head did not arrive within the limit.
@@ -59,16 +63,30 @@ impl Reject {
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "client; method", "method"),
             Self::Target => (StatusCode::BAD_REQUEST, "client; target", "target"),
             Self::TargetTooLong => (StatusCode::URI_TOO_LONG, "client; target-too-long", "target-too-long"),
+            Self::TooManyHeaders => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "client; too-many-headers", "too-many-headers")
+            }
             Self::Host => (StatusCode::BAD_REQUEST, "client; host", "host"),
             Self::TransferCoding => (StatusCode::BAD_REQUEST, "client; transfer-coding", "transfer-coding"),
             Self::Loop => (StatusCode::LOOP_DETECTED, "client; loop", "loop"),
             Self::Expectation => (StatusCode::EXPECTATION_FAILED, "client; expectation", "expectation"),
             Self::Body => (StatusCode::BAD_REQUEST, "client; body", "body"),
             Self::HeadTimeout => (StatusCode::REQUEST_TIMEOUT, "client; head-timeout", "head-timeout"),
+            Self::Handshake => (StatusCode::BAD_REQUEST, "client; tls-handshake", "tls-handshake"),
+            Self::Flood => (StatusCode::TOO_MANY_REQUESTS, "client; flood", "flood"),
         };
         Verdict { status, header, reason, flag: Flag::Rejected, close: true }
     }
 }
+
+/// The answer of a core that has more requests under way than it takes on.
+pub(crate) const OVERLOADED: Verdict = Verdict {
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    header: "proxy; overloaded",
+    reason: "overloaded",
+    flag: Flag::Overloaded,
+    close: false,
+};
 
 impl UpstreamFailure {
     /// The status of the answer, the header and the label.
@@ -78,6 +96,7 @@ impl UpstreamFailure {
                 (StatusCode::SERVICE_UNAVAILABLE, "upstream; no-endpoint", "no-endpoint", Flag::NoEndpoint)
             }
             Self::Connect => (StatusCode::SERVICE_UNAVAILABLE, "upstream; connect", "connect", Flag::ConnectFailed),
+            Self::Tls => (StatusCode::SERVICE_UNAVAILABLE, "upstream; tls", "tls", Flag::ConnectFailed),
             Self::Reset => (StatusCode::BAD_GATEWAY, "upstream; reset", "reset", Flag::UpstreamReset),
             Self::Garbage => (StatusCode::BAD_GATEWAY, "upstream; garbage", "garbage", Flag::UpstreamProtocol),
             Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "upstream; timeout", "timeout", Flag::UpstreamTimeout),
@@ -109,6 +128,8 @@ pub(crate) enum Flag {
     UpstreamTimeout,
     /// The upstream did not speak HTTP.
     UpstreamProtocol,
+    /// The proxy had too much to do.
+    Overloaded,
 }
 
 impl Flag {
@@ -131,6 +152,7 @@ impl Flag {
             (Self::UpstreamTimeout, true) => "UT,DI",
             (Self::UpstreamProtocol, false) => "UPE",
             (Self::UpstreamProtocol, true) => "UPE,DI",
+            (Self::Overloaded, _) => "OM",
         }
     }
 
@@ -139,7 +161,7 @@ impl Flag {
         match self {
             Self::None | Self::UpstreamReset | Self::UpstreamTimeout | Self::UpstreamProtocol => true,
             Self::ClientGone => answered,
-            Self::FaultAbort | Self::Rejected | Self::NoEndpoint | Self::ConnectFailed => false,
+            Self::FaultAbort | Self::Rejected | Self::NoEndpoint | Self::ConnectFailed | Self::Overloaded => false,
         }
     }
 

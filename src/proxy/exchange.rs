@@ -1,19 +1,23 @@
 //! The account of one request: what happened to it and when; counted exactly once, however it ends.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
-use http::{HeaderValue, StatusCode};
+use glooshot_api::plan::Disruption;
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 
 use super::{
+    access_log::{AccessLog, Asked},
     clock::Moment,
     connection::Caller,
     error::Flag,
     fault::LiveFault,
+    grpc::{self, GrpcStatus},
     guard::Completion,
     identity::{IdentityId, UNKNOWN},
     metrics::{Outcome, SeriesKey},
     route::LiveEndpoint,
     run_state::RunState,
+    unread::Unread,
     worker::{LocalPlan, Worker},
 };
 
@@ -33,18 +37,32 @@ pub(crate) struct Exchange {
     delay: Duration,
     /// The marker of the fault that was injected.
     marker: Option<HeaderValue>,
+    /// Whether it is a gRPC call, and how that ended.
+    call: Option<Call>,
+    /// Where it went.
+    upstream: Option<SocketAddr>,
+    /// What the access log says of it.
+    asked: Option<Asked>,
     counted: bool,
+}
+
+/// A gRPC call.
+#[derive(Clone, Copy, Debug, Default)]
+struct Call {
+    /// `None` until the service has told it.
+    status: Option<GrpcStatus>,
 }
 
 impl Exchange {
     /// Begins the account of a request whose head has arrived.
-    pub(crate) fn begin(worker: &Rc<Worker>, caller: &Rc<Caller>, started: Moment) -> Self {
+    pub(crate) fn begin<B>(worker: &Rc<Worker>, caller: &Rc<Caller>, request: &Request<B>, started: Moment) -> Self {
         let plan = worker.plan();
         let source = plan.source(caller.address);
         if let (Some(source), Some(experiment)) = (source, plan.experiment()) {
             experiment.run.saw(&source.service);
         }
         caller.connection.request_begins();
+        worker.request_begins();
         Self {
             source: source.map_or(UNKNOWN, |source| source.identity),
             worker: Rc::clone(worker),
@@ -57,6 +75,9 @@ impl Exchange {
             flag: Flag::None,
             delay: Duration::ZERO,
             marker: None,
+            call: grpc::is_call(request.headers()).then(Call::default),
+            upstream: None,
+            asked: AccessLog::ask(request),
             counted: false,
         }
     }
@@ -80,6 +101,9 @@ impl Exchange {
     /// Notes an abort that is injected.
     pub(crate) fn aborted(&mut self, fault: &LiveFault) {
         self.marker = Some(fault.marker.clone());
+        if let (Some(call), Disruption::AbortGrpc(code)) = (&mut self.call, fault.disruption) {
+            call.status = Some(GrpcStatus::new(code));
+        }
     }
 
     /// The marker that the response carries, if a fault touched it.
@@ -89,6 +113,7 @@ impl Exchange {
 
     /// Notes the endpoint that the request goes to.
     pub(crate) fn sent_to(&mut self, endpoint: &LiveEndpoint) {
+        self.upstream = Some(endpoint.address);
         self.destination = endpoint.identity;
         self.subset.clone_from(&endpoint.subset);
     }
@@ -97,6 +122,28 @@ impl Exchange {
     pub(crate) fn answered(&mut self, status: StatusCode, flag: Flag) {
         self.status = Some(status);
         self.flag = flag;
+    }
+
+    /// Notes what the head of an answer says of a gRPC call: its status, where it has no body.
+    pub(crate) fn answered_call(&mut self, headers: &HeaderMap) {
+        if let Some(call) = &mut self.call {
+            call.status = GrpcStatus::of(headers).or(call.status);
+        }
+    }
+
+    /// Notes the trailers behind a response's body.
+    pub(crate) fn ended_with(&mut self, trailers: &HeaderMap) {
+        self.answered_call(trailers);
+    }
+
+    /// Whether the client speaks HTTP/2.
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.caller.connection.is_multiplexed()
+    }
+
+    /// Where responses are noted that their client does not take; only over HTTP/2.
+    pub(crate) fn unread(&self) -> Option<&Unread> {
+        self.is_multiplexed().then_some(&self.caller.unread)
     }
 
     /// Notes that the response broke off.
@@ -112,17 +159,24 @@ impl Exchange {
         let now = Moment::now();
         let latency = now.since(self.started);
         self.caller.connection.request_ends(now);
+        self.worker.request_ends();
         let key = SeriesKey {
-            listener: self.caller.listener,
+            listener: self.caller.front.index,
             source: self.source,
             destination: self.destination,
             status: self.code(),
             flag: self.flag,
             delayed: !self.delay.is_zero(),
+            call: self.call.is_some(),
+            grpc: self.grpc_status(),
         };
         self.worker.metrics.record(key, Outcome { latency, delay: self.delay });
         self.show_conditions(now, latency);
-        self.log(latency);
+        self.log(now, latency);
+    }
+
+    fn grpc_status(&self) -> Option<GrpcStatus> {
+        self.call.and_then(|call| call.status)
     }
 
     /// Lets every condition that measures this route count the request; evaluates those whose verdict it can change.
@@ -131,9 +185,11 @@ impl Exchange {
         if self.flag == Flag::Rejected || self.status.is_none() {
             return;
         }
-        let (Some(run), Some(view)) = (self.run(), self.plan.route(self.caller.listener)) else { return };
+        let (Some(run), Some(view)) = (self.run(), self.plan.route(self.caller.front.index)) else { return };
         let completion = Completion {
-            error: self.status.is_some_and(|status| status.is_server_error()) || self.flag.is_upstream_failure(),
+            error: self.status.is_some_and(|status| status.is_server_error())
+                || self.flag.is_upstream_failure()
+                || self.grpc_status().is_some_and(GrpcStatus::is_error),
             aborted: self.flag == Flag::FaultAbort,
             latency,
             delay: self.delay,
@@ -153,15 +209,28 @@ impl Exchange {
         self.status.map_or(0, |status| status.as_u16())
     }
 
-    /// The access log: one structured event, off unless asked for.
-    fn log(&self, latency: Duration) {
+    /// Writes the access log.
+    fn log(&self, now: Moment, latency: Duration) {
+        let Some(asked) = &self.asked else { return };
+        let log = &self.worker.log;
+        if !log.samples(self.worker.random(), self.marker.is_some() || self.flag != Flag::None) {
+            return;
+        }
+        if !log.has_room(now) {
+            self.worker.metrics.line_lost();
+            return;
+        }
         tracing::debug!(
             target: "glooshot::access",
-            service = %self.caller.port,
+            service = %self.caller.front.port,
             client = %self.caller.address,
+            method = asked.method(),
+            path = asked.path(),
             status = self.code(),
+            grpc = self.grpc_status().map(GrpcStatus::code),
             flag = %self.flag.as_str(!self.delay.is_zero()),
             micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX),
+            upstream = self.upstream.map(tracing::field::display),
             fault = self.marker.as_ref().and_then(|marker| marker.to_str().ok()).unwrap_or("-"),
         );
     }

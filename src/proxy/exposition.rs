@@ -46,11 +46,11 @@ impl ProxyCollector {
             native.entry(native_labels(port, source, key)).or_default().add(total);
             let destination = names.get(&key.destination);
             let flag = key.flag.as_str(key.delayed);
-            istio.entry(istio_labels("source", port, source, destination, key.status, flag)).or_default().add(total);
+            istio.entry(istio_labels("source", port, source, destination, key, flag)).or_default().add(total);
             if key.flag.reached_upstream(key.status != 0) {
                 let flag = key.flag.as_str(false);
                 let seen = if key.delayed { own } else { total };
-                let labels = istio_labels("destination", port, source, destination, key.status, flag);
+                let labels = istio_labels("destination", port, source, destination, key, flag);
                 istio.entry(labels).or_default().add(seen);
             }
         }
@@ -59,14 +59,20 @@ impl ProxyCollector {
 }
 
 fn native_labels(port: &ServicePort, source: Option<&Identity>, key: &SeriesKey) -> Labels {
-    vec![
+    let labels = [
         ("namespace", port.service.namespace.clone()),
         ("service", port.service.name.clone()),
         ("port", port.port.to_string()),
         ("source", source.map_or_else(unknown, |identity| identity.service.name.clone())),
         ("code", key.status.to_string()),
         ("flag", key.flag.as_str(key.delayed).to_owned()),
-    ]
+    ];
+    labels.into_iter().chain(grpc_status("grpc_status", key)).collect()
+}
+
+/// How a gRPC call ended; nothing else has this label.
+fn grpc_status(name: &'static str, key: &SeriesKey) -> Option<(&'static str, String)> {
+    key.grpc.map(|status| (name, status.code().to_string()))
 }
 
 fn istio_labels(
@@ -74,14 +80,14 @@ fn istio_labels(
     port: &ServicePort,
     source: Option<&Identity>,
     destination: Option<&Identity>,
-    status: u16,
+    key: &SeriesKey,
     flag: &str,
 ) -> Labels {
     let app = |identity: Option<&Identity>| identity.map_or_else(unknown, |i| i.service.name.clone());
     let namespace = |identity: Option<&Identity>| identity.map_or_else(unknown, |i| i.service.namespace.clone());
     let version = |identity: Option<&Identity>| identity.and_then(|i| i.version.clone()).unwrap_or_else(unknown);
     let service = &port.service;
-    vec![
+    let labels = [
         ("reporter", reporter.to_owned()),
         ("source_app", app(source)),
         ("source_version", version(source)),
@@ -92,11 +98,12 @@ fn istio_labels(
         ("destination_service", format!("{}.{}.svc.cluster.local", service.name, service.namespace)),
         ("destination_service_name", service.name.clone()),
         ("destination_service_namespace", service.namespace.clone()),
-        ("request_protocol", "http".to_owned()),
-        ("response_code", status.to_string()),
+        ("request_protocol", if key.call { "grpc" } else { "http" }.to_owned()),
+        ("response_code", key.status.to_string()),
         ("response_flags", flag.to_owned()),
         ("connection_security_policy", "none".to_owned()),
-    ]
+    ];
+    labels.into_iter().chain(grpc_status("grpc_response_status", key)).collect()
 }
 
 fn unknown() -> String {
@@ -172,7 +179,7 @@ impl ProxyCollector {
                 Some((labels, *count))
             })
             .collect();
-        counters(encoder, "glooshot_proxy_passed_through", "Connections that are not HTTP/1, passed through", &passed)?;
+        counters(encoder, "glooshot_proxy_passed_through", "Connections that are not HTTP, passed through", &passed)?;
         let single = |value: u64| [(Labels::new(), value)];
         counters(encoder, "glooshot_proxy_connections", "Connections accepted", &single(totals.connections))?;
         counters(encoder, "glooshot_proxy_accept_errors", "Failed accepts", &single(totals.accept_errors))?;
@@ -182,8 +189,37 @@ impl ProxyCollector {
             "Tasks that panicked; each lost one connection",
             &single(totals.panics),
         )?;
+        counters(
+            encoder,
+            "glooshot_proxy_streams_refused",
+            "HTTP/2 streams that were refused because too many were open",
+            &single(totals.streams_refused),
+        )?;
+        let help = "Lines of the access log that there was no room for";
+        counters(encoder, "glooshot_proxy_access_log_lost", help, &single(totals.lines_lost))?;
+        self.watchdog(encoder, totals)?;
+        self.certificates(encoder)?;
         let open = totals.active_connections as f64;
         gauge(encoder, "glooshot_proxy_open_connections", "Connections that are open", &Labels::new(), open)
+    }
+
+    /// Whether the cores come round in time.
+    fn watchdog(&self, encoder: &mut DescriptorEncoder<'_>, totals: &Totals) -> fmt::Result {
+        let help = "Times that a core did not come round for 50 ms or more";
+        counters(encoder, "glooshot_proxy_stalls", help, &[(Labels::new(), totals.stalls)])?;
+        let longest = totals.longest_stall as f64 / 1e9;
+        let help = "The longest time that a core did not come round";
+        gauge(encoder, "glooshot_proxy_longest_stall_seconds", help, &Labels::new(), longest)
+    }
+
+    /// What became of changed certificate files.
+    fn certificates(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let reloads = &self.shared.reloads;
+        let outcomes = [("taken", &reloads.taken), ("refused", &reloads.refused)];
+        let values = outcomes.map(|(outcome, count)| {
+            (vec![("outcome", outcome.to_owned())], count.load(std::sync::atomic::Ordering::Relaxed))
+        });
+        counters(encoder, "glooshot_proxy_certificate_reloads", "Changed certificate files", &values)
     }
 
     fn plan(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

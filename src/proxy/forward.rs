@@ -1,38 +1,33 @@
 //! Step 4, forward: the request goes to an endpoint, over a pooled connection or a new one.
 //!
-//! It is sent again only while that is safe: no endpoint was reached, the bytes never left, or a reused connection broke
-//! before the first byte of an answer to a request without a body whose method is idempotent (RFC 9110 §9.2.2).
+//! It is sent again only while that is safe: no endpoint was reached, the bytes never left, the upstream says that it did
+//! not process it (RFC 9113 §8.7), or a reused connection broke before the first byte of an answer to a request without a
+//! body whose method is idempotent (RFC 9110 §9.2.2).
 
-use std::{net::SocketAddr, rc::Rc};
+use std::{error::Error as _, net::SocketAddr, rc::Rc};
 
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version,
-    header::{TRANSFER_ENCODING, VIA},
-};
+use http::{Method, Request, Response, header::TRANSFER_ENCODING};
 use hyper::{
     body::{Body as _, Incoming},
+    client::conn::TrySendError,
     upgrade::OnUpgrade,
 };
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::timeout};
 
 use super::{
-    answered::Answered,
     body::RequestBody,
-    clock::Moment,
+    connect,
     connection::Caller,
     error::{Stop, UpstreamFailure},
     exchange::Exchange,
-    hop_by_hop,
     pool::Lease,
     reject::Reject,
+    rewrite::{self, Marks},
     select::Selection,
-    tapped_io::TappedIo,
-    worker::{ForwardedFor, Worker},
+    transport::Wire,
+    upload::{Upload, answer_in_time},
+    worker::Worker,
 };
-
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 
 /// An upstream's answer, and what it takes to end the exchange.
 #[derive(Debug)]
@@ -45,42 +40,67 @@ pub(crate) struct Forwarded {
 
 /// Sends the request, and waits for the head of the answer.
 pub(crate) async fn forward(
-    worker: &Worker,
+    worker: &Rc<Worker>,
     caller: &Caller,
     exchange: &mut Exchange,
     selection: &Selection,
     mut request: Request<Incoming>,
 ) -> Result<Forwarded, Stop> {
-    let upgrade = prepare(worker, caller, &mut request);
-    let mut request =
-        request.map(|body| if body.is_end_stream() { RequestBody::Empty } else { RequestBody::Client(body) });
-    let mut tried = Vec::new();
-    let mut pooled = true;
+    let transport = &caller.front.transport;
+    let wire = transport.wire(request.version());
+    let upgrade = rewrite::rewrite(&mut request, &marks(worker, caller)).then(|| hyper::upgrade::on(&mut request));
+    // Only HTTP/1.1 can switch.
+    let wire = if upgrade.is_some() { Wire::Http1 } else { wire };
+    let upload = (!request.body().is_end_stream()).then(Upload::begin);
+    let mut request = request.map(|body| RequestBody::of(body, upload.as_ref()));
+    let (mut tried, mut pooled) = (Vec::new(), true);
     loop {
-        let mut lease = connect(worker, exchange, selection, &mut tried, pooled).await?;
-        let spare = if lease.reused { repeatable(&request) } else { None };
-        let answer = timeout(worker.shared.limits.response_head, lease.sender.try_send_request(request)).await;
+        let mut lease = connect(worker, caller, exchange, selection, wire, &mut tried, pooled).await?;
+        match lease.wire() {
+            Wire::Http1 => {
+                let known =
+                    request.body().size_hint().exact().is_some() && !request.headers().contains_key(TRANSFER_ENCODING);
+                rewrite::to_http1(&mut request, known);
+            }
+            Wire::Http2 => rewrite::to_http2(&mut request, &transport.scheme()),
+        }
+        let spare = if lease.reused { spare(&request, lease.wire()) } else { None };
+        let answer = answer_in_time(&worker.shared.limits, upload.as_ref(), lease.send(request)).await?;
         let mut failure = match answer {
-            Err(_) => return Err(Stop::Upstream(UpstreamFailure::Timeout)),
-            Ok(Ok(response)) => return Ok(Forwarded { response, lease, upgrade }),
-            Ok(Err(failure)) => failure,
+            Ok(response) => return Ok(Forwarded { response, lease, upgrade }),
+            Err(failure) => failure,
         };
-        let broke = !lease.answered.has_begun() && !failure.error().is_parse() && !failure.error().is_user();
-        let again = failure.take_message().or(spare);
+        let again =
+            failure.take_message().or_else(|| spare.filter(|spare| spare.may_follow(&failure)).map(Spare::into));
         match again {
             // Only a reused connection can have been closed without our knowing, so a second try goes over a new one.
-            Some(unsent) if broke && pooled && lease.reused => {
+            Some(unsent) if pooled && lease.reused && broke(&lease, &failure) => {
                 request = unsent;
                 pooled = false;
             }
-            _ => return Err(blame(failure.error())),
+            _ => return Err(blame(upload.as_ref(), failure.error())),
         }
     }
 }
 
+fn marks<'a>(worker: &Worker, caller: &'a Caller) -> Marks<'a> {
+    Marks {
+        via: &caller.front.via,
+        forwarded_for: &caller.forwarded_for,
+        forwarded: &caller.forwarded,
+        mode: worker.shared.forwarded_for,
+        tls_ended: caller.front.transport.ends_tls,
+    }
+}
+
+/// Whether the connection broke before anything of an answer came.
+fn broke(lease: &Lease, failure: &TrySendError<Request<RequestBody>>) -> bool {
+    !lease.answer_has_begun() && !failure.error().is_parse() && !failure.error().is_user()
+}
+
 /// Whose fault it is that no answer came.
-fn blame(error: &hyper::Error) -> Stop {
-    if error.is_user() {
+fn blame(upload: Option<&Upload>, error: &hyper::Error) -> Stop {
+    if error.is_user() || upload.is_some_and(Upload::has_failed) {
         Stop::Client(Reject::Body)
     } else if error.is_parse() {
         Stop::Upstream(UpstreamFailure::Garbage)
@@ -89,109 +109,69 @@ fn blame(error: &hyper::Error) -> Stop {
     }
 }
 
-/// A copy of a request that may be sent twice.
-fn repeatable(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+/// A copy of a request without a body.
+struct Spare {
+    request: Request<RequestBody>,
+    idempotent: bool,
+}
+
+impl Spare {
+    /// Whether it may be sent behind this failure.
+    fn may_follow(&self, failure: &TrySendError<Request<RequestBody>>) -> bool {
+        self.idempotent || was_not_processed(failure.error())
+    }
+}
+
+impl From<Spare> for Request<RequestBody> {
+    fn from(spare: Spare) -> Self {
+        spare.request
+    }
+}
+
+/// Whether the upstream says that it has not looked at the request: a refused stream, or a graceful GOAWAY before it.
+fn was_not_processed(error: &hyper::Error) -> bool {
+    let reason = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    reason.is_some_and(|error| {
+        error.reason() == Some(h2::Reason::REFUSED_STREAM)
+            || (error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR))
+    })
+}
+
+/// A copy of a request that may be sent twice in some case.
+fn spare(request: &Request<RequestBody>, wire: Wire) -> Option<Spare> {
     let idempotent =
         matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE);
-    if !idempotent || !matches!(request.body(), RequestBody::Empty) {
+    if !matches!(request.body(), RequestBody::Empty) || !(idempotent || wire == Wire::Http2) {
         return None;
     }
     let mut copy = Request::new(RequestBody::Empty);
     copy.method_mut().clone_from(request.method());
     copy.uri_mut().clone_from(request.uri());
     copy.headers_mut().clone_from(request.headers());
-    Some(copy)
+    Some(Spare { request: copy, idempotent })
 }
 
-/// A connection to an endpoint of the selected group: an idle one, or a new one to the first endpoint that accepts.
+/// A connection to an endpoint of the selected group, the first that accepts.
 async fn connect(
-    worker: &Worker,
+    worker: &Rc<Worker>,
+    caller: &Caller,
     exchange: &mut Exchange,
     selection: &Selection,
+    wire: Wire,
     tried: &mut Vec<SocketAddr>,
     pooled: bool,
 ) -> Result<Lease, Stop> {
-    let limits = &worker.shared.limits;
-    while tried.len() < limits.connect_attempts {
+    let mut failure = UpstreamFailure::NoEndpoint;
+    while tried.len() < worker.shared.limits.connect_attempts {
         let Some(endpoint) = selection.pick(worker, tried, exchange.started()) else { break };
         exchange.sent_to(endpoint);
-        if pooled && let Some(lease) = worker.pool.take(endpoint.address) {
-            return Ok(lease);
-        }
-        if let Some(stream) = dial(worker, endpoint.address).await {
-            return handshake(worker, endpoint.address, stream).await;
+        match connect::lease(worker, &caller.front.transport, endpoint.address, wire, pooled).await {
+            Ok(lease) => return Ok(lease),
+            Err(why) => failure = why,
         }
         tried.push(endpoint.address);
     }
-    let nothing_to_try = tried.is_empty();
-    Err(Stop::Upstream(if nothing_to_try { UpstreamFailure::NoEndpoint } else { UpstreamFailure::Connect }))
-}
-
-/// Connects within the limit, and lets the balancer learn from the result.
-pub(crate) async fn dial(worker: &Worker, address: SocketAddr) -> Option<TcpStream> {
-    let stream = timeout(worker.shared.limits.connect, TcpStream::connect(address)).await;
-    let stream = stream.ok().and_then(Result::ok).filter(|stream| stream.set_nodelay(true).is_ok());
-    match &stream {
-        Some(_) => worker.balancer.succeeded(address),
-        None => worker.balancer.failed(address, Moment::now()),
-    }
-    stream
-}
-
-async fn handshake(worker: &Worker, address: SocketAddr, stream: TcpStream) -> Result<Lease, Stop> {
-    let limits = &worker.shared.limits;
-    let answered = Answered::default();
-    let made = hyper::client::conn::http1::Builder::new()
-        .max_headers(limits.response_headers)
-        .max_buf_size(limits.head_bytes)
-        .handshake(TokioIo::new(TappedIo::new(Vec::new(), stream, answered.clone())))
-        .await;
-    let (sender, connection) = made.map_err(|error| blame(&error))?;
-    tokio::task::spawn_local(async move {
-        if let Err(error) = connection.with_upgrades().await {
-            tracing::trace!(%address, %error, "upstream connection ended");
-        }
-    });
-    Ok(worker.pool.adopt(address, sender, answered))
-}
-
-/// Makes the client's request ours: nothing of the client's connection in it, our own marks added behind.
-fn prepare(worker: &Worker, caller: &Caller, request: &mut Request<Incoming>) -> Option<OnUpgrade> {
-    let token = if request.version() == Version::HTTP_11 { hop_by_hop::upgrade_token(request.headers()) } else { None };
-    let upgrade = token.is_some().then(|| hyper::upgrade::on(&mut *request));
-    *request.version_mut() = Version::HTTP_11;
-    let request_has_chunks = request.headers().contains_key(TRANSFER_ENCODING);
-    let headers = request.headers_mut();
-    hop_by_hop::strip(headers);
-    if let Some(token) = token {
-        headers.insert(http::header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(http::header::UPGRADE, token);
-    }
-    headers.append(VIA, caller.via.clone());
-    if request_has_chunks {
-        // hyper writes a body of unknown length for GET and HEAD only when the head says so.
-        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    forwarded_for(worker.shared.forwarded_for, caller, headers);
-    upgrade
-}
-
-/// Says who the client is, in one form only: two that disagree are worse than none.
-fn forwarded_for(mode: ForwardedFor, caller: &Caller, headers: &mut HeaderMap) {
-    match mode {
-        // A caller that speaks Forwarded alone (RFC 7239) gets the next hop in it.
-        ForwardedFor::Append if headers.contains_key(FORWARDED) && !headers.contains_key(X_FORWARDED_FOR) => {
-            headers.append(FORWARDED, caller.forwarded.clone());
-        }
-        ForwardedFor::Append => {
-            headers.remove(FORWARDED);
-            headers.append(X_FORWARDED_FOR, caller.forwarded_for.clone());
-        }
-        ForwardedFor::Overwrite => {
-            headers.remove(FORWARDED);
-            headers.insert(X_FORWARDED_FOR, caller.forwarded_for.clone());
-        }
-    }
+    Err(Stop::Upstream(failure))
 }
 
 /// Keeps an upgraded pair of connections together until both ends are closed.

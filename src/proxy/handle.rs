@@ -25,23 +25,26 @@ pub(crate) async fn handle(
     caller: Rc<Caller>,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let mut exchange = Exchange::begin(&worker, &caller, Moment::now());
+    let mut exchange = Exchange::begin(&worker, &caller, &request, Moment::now());
     let outcome = serve(&worker, &caller, &mut exchange, request).await;
     Ok(respond(&caller, exchange, outcome))
 }
 
 /// The steps that can end a request early, each in a file of its name.
 async fn serve(
-    worker: &Worker,
+    worker: &Rc<Worker>,
     caller: &Caller,
     exchange: &mut Exchange,
     mut request: Request<Incoming>,
 ) -> Result<Forwarded, Stop> {
-    if admit(&caller.gate, &mut request).map_err(Stop::Client)? == Admission::AnswerHere {
+    if worker.is_overloaded() {
+        return Err(Stop::Overloaded);
+    }
+    if admit(&caller.front.gate, &mut request).map_err(Stop::Client)? == Admission::AnswerHere {
         return Err(Stop::Own);
     }
     let plan = Rc::clone(&exchange.plan);
-    let view = plan.route(caller.listener).ok_or(Stop::Upstream(UpstreamFailure::NoEndpoint))?;
+    let view = plan.route(caller.front.index).ok_or(Stop::Upstream(UpstreamFailure::NoEndpoint))?;
     let selection = select(worker, &plan, view, caller, &request, exchange.started());
     disrupt(exchange, &selection).await?;
     forward(worker, caller, exchange, &selection, request).await

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use glooshot_api::names::ServicePort;
 use http::HeaderValue;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
@@ -18,9 +17,10 @@ use tokio::{
 
 use super::{
     activity::Activity,
-    admit::Gate,
     clock::Moment,
     connection::{self, Caller},
+    frontend::Frontend,
+    unread::Unread,
     worker::{Phase, Worker},
 };
 
@@ -35,8 +35,7 @@ const EMPTY_QUEUE: Duration = Duration::from_millis(20);
 /// One core's socket of a Service port.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    pub(crate) index: usize,
-    pub(crate) port: ServicePort,
+    pub(crate) front: Arc<Frontend>,
     pub(crate) socket: StdListener,
 }
 
@@ -61,18 +60,16 @@ pub(crate) fn bind(address: SocketAddr, cores: usize) -> io::Result<Vec<StdListe
 /// Accepts connections until the proxy closes, then what is still in the queue: closing one of several sockets of an
 /// address resets the connections in its queue.
 pub(crate) async fn accept(worker: Rc<Worker>, listener: Listener, mut phase: watch::Receiver<Phase>) {
-    let Listener { index, port, socket } = listener;
+    let Listener { front, socket } = listener;
     let socket = match TcpListener::from_std(socket) {
         Ok(socket) => socket,
         Err(error) => {
-            tracing::error!(%error, service = %port, "cannot listen");
+            tracing::error!(%error, service = %front.port, "cannot listen");
             return;
         }
     };
     let limits = &worker.shared.limits;
     let permits = Arc::new(Semaphore::new(limits.connections));
-    let via = via(&port);
-    let gate = Rc::new(gate(&port, limits.target_bytes));
     let mut back_off = BACK_OFF;
     loop {
         // The permit comes before the connection: at the limit the kernel's queue holds new ones back.
@@ -89,12 +86,11 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: Listener, mut phase: wa
         match accepted {
             Ok((stream, peer)) => {
                 back_off = BACK_OFF;
-                let caller = caller(index, &port, peer, &gate, &via);
-                open(&worker, caller, stream, permit);
+                open(&worker, caller(&front, peer), stream, permit);
             }
             Err(error) => {
                 worker.metrics.published().accept_errors.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(%error, service = %port, "cannot accept");
+                tracing::warn!(%error, service = %front.port, "cannot accept");
                 tokio::time::sleep(back_off).await;
                 back_off = (back_off * 2).min(MAX_BACK_OFF);
             }
@@ -103,7 +99,7 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: Listener, mut phase: wa
     let queue = async {
         while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
             let Ok((stream, peer)) = socket.accept().await else { break };
-            open(&worker, caller(index, &port, peer, &gate, &via), stream, permit);
+            open(&worker, caller(&front, peer), stream, permit);
         }
     };
     // The time is the bound, not the queue: clients may reconnect as fast as they are answered.
@@ -122,45 +118,26 @@ fn open(worker: &Rc<Worker>, caller: Rc<Caller>, stream: TcpStream, permit: toki
     if let Err(error) = stream.set_nodelay(true) {
         tracing::trace!(%error, "the client has already gone");
     }
-    let activity = Arc::clone(&caller.connection);
-    let own = Rc::clone(worker);
+    let (own, served) = (Rc::clone(worker), Rc::clone(&caller));
     let task = tokio::task::spawn_local(async move {
-        connection::serve(own, caller, stream).await;
+        connection::serve(own, served, stream).await;
         drop(permit);
     });
-    worker.opened(activity, task.abort_handle());
+    worker.opened(caller, task.abort_handle());
 }
 
 /// What requests of a new connection have in common.
-fn caller(listener: usize, port: &ServicePort, peer: SocketAddr, gate: &Rc<Gate>, via: &HeaderValue) -> Rc<Caller> {
+fn caller(front: &Arc<Frontend>, peer: SocketAddr) -> Rc<Caller> {
     // An IPv4 client of a dual-stack socket is known by its IPv4 address everywhere else.
     let address = peer.ip().to_canonical();
     let text = |text: String| HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
     let element = if address.is_ipv6() { format!("for=\"[{address}]\"") } else { format!("for={address}") };
     Rc::new(Caller {
-        listener,
-        port: port.clone(),
+        front: Arc::clone(front),
         address,
         connection: Arc::new(Activity::new(Moment::now())),
-        gate: Rc::clone(gate),
-        via: via.clone(),
+        unread: Unread::default(),
         forwarded_for: text(address.to_string()),
         forwarded: text(element),
     })
-}
-
-/// Our name in `Via`: one for each Service port, since a request may well pass the proxies of several Services.
-fn pseudonym(port: &ServicePort) -> String {
-    format!("{}.{}.glooshot", port.service.name, port.service.namespace)
-}
-
-fn via(port: &ServicePort) -> HeaderValue {
-    let text = format!("1.1 {}", pseudonym(port));
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("1.1 glooshot"))
-}
-
-fn gate(port: &ServicePort, target_bytes: usize) -> Gate {
-    let host = format!("{}.{}:{}", port.service.name, port.service.namespace, port.port);
-    let default_host = HeaderValue::try_from(host).unwrap_or_else(|_| HeaderValue::from_static("localhost"));
-    Gate { pseudonym: pseudonym(port), default_host, target_bytes }
 }

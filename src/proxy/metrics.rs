@@ -14,6 +14,7 @@ use rustc_hash::FxHashMap;
 use super::{
     clock::nanos,
     error::Flag,
+    grpc::GrpcStatus,
     identity::{IdentityId, UNKNOWN},
     reject::Reject,
     sniff::Protocol,
@@ -42,6 +43,9 @@ pub(crate) const BUCKETS_MS: [f64; 19] = [
     3_600_000.0,
 ];
 
+/// A core that has not come round for this long stalls whatever it serves.
+const STALL: Duration = Duration::from_millis(50);
+
 /// One combination of labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SeriesKey {
@@ -51,6 +55,10 @@ pub(crate) struct SeriesKey {
     pub(crate) status: u16,
     pub(crate) flag: Flag,
     pub(crate) delayed: bool,
+    /// Whether it was a gRPC call.
+    pub(crate) call: bool,
+    /// How that ended.
+    pub(crate) grpc: Option<GrpcStatus>,
 }
 
 /// How long a request took.
@@ -144,6 +152,13 @@ pub(crate) struct Published {
     pub(crate) connections: AtomicU64,
     pub(crate) active_connections: AtomicU64,
     pub(crate) accept_errors: AtomicU64,
+    /// HTTP/2 streams that were refused because too many were open.
+    pub(crate) streams_refused: AtomicU64,
+    /// Lines of the access log that there was no room for.
+    lines_lost: AtomicU64,
+    /// Times that the core did not come round for [`STALL`], and the longest of them in nanoseconds.
+    stalls: AtomicU64,
+    longest_stall: AtomicU64,
     /// Rises whenever the core begins its periodic work.
     pub(crate) heartbeat: AtomicU64,
     passed: Mutex<FxHashMap<(usize, Protocol), u64>>,
@@ -201,6 +216,19 @@ impl Shard {
         *passed.entry((listener, protocol)).or_default() += 1;
     }
 
+    /// Counts a line of the access log that there was no room for.
+    pub(crate) fn line_lost(&self) {
+        self.published.lines_lost.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The core's periodic work came this much late.
+    pub(crate) fn ticked(&self, late: Duration) {
+        if late >= STALL {
+            self.published.stalls.fetch_add(1, Ordering::Relaxed);
+            self.published.longest_stall.fetch_max(nanos(late), Ordering::Relaxed);
+        }
+    }
+
     /// Counts a task that panicked.
     pub(crate) fn panicked(&self) {
         self.published.panics.fetch_add(1, Ordering::Relaxed);
@@ -209,6 +237,11 @@ impl Shard {
     /// The part that a scrape reads.
     pub(crate) fn published(&self) -> &Published {
         &self.published
+    }
+
+    /// The same, for those who count on their own.
+    pub(crate) fn share(&self) -> Arc<Published> {
+        Arc::clone(&self.published)
     }
 }
 
@@ -221,6 +254,10 @@ pub(crate) struct Totals {
     pub(crate) connections: u64,
     pub(crate) active_connections: u64,
     pub(crate) accept_errors: u64,
+    pub(crate) streams_refused: u64,
+    pub(crate) lines_lost: u64,
+    pub(crate) stalls: u64,
+    pub(crate) longest_stall: u64,
     pub(crate) passed: FxHashMap<(usize, Protocol), u64>,
 }
 
@@ -241,6 +278,10 @@ impl Totals {
             totals.connections += shard.connections.load(Ordering::Relaxed);
             totals.active_connections += shard.active_connections.load(Ordering::Relaxed);
             totals.accept_errors += shard.accept_errors.load(Ordering::Relaxed);
+            totals.streams_refused += shard.streams_refused.load(Ordering::Relaxed);
+            totals.lines_lost += shard.lines_lost.load(Ordering::Relaxed);
+            totals.stalls += shard.stalls.load(Ordering::Relaxed);
+            totals.longest_stall = totals.longest_stall.max(shard.longest_stall.load(Ordering::Relaxed));
             for (key, count) in shard.passed.lock().unwrap_or_else(PoisonError::into_inner).iter() {
                 *totals.passed.entry(*key).or_default() += count;
             }

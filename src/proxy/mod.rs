@@ -16,6 +16,7 @@
 //! Inside this module everything is one thread per core with `Rc`. Towards the outside there are only the atomic plan
 //! pointer, a watch channel and counters.
 
+mod access_log;
 mod activity;
 mod admit;
 mod answered;
@@ -23,32 +24,44 @@ mod balance;
 mod body;
 mod client_tap;
 mod clock;
+mod connect;
 mod connection;
 mod disrupt;
 mod error;
 mod exchange;
+mod exec;
 mod exposition;
 mod fault;
 mod forward;
+mod frames;
 mod framing;
+mod frontend;
+mod grpc;
 mod guard;
 mod handle;
 mod hop_by_hop;
+mod http2_tap;
 mod identity;
 mod limits;
 mod listen;
 mod live_plan;
 mod metrics;
+mod multiplex;
 mod pool;
 mod reject;
 mod respond;
+mod rewrite;
 mod route;
 mod run_state;
 mod select;
 mod sniff;
 mod tapped_io;
+mod tls;
 mod trailers;
+mod transport;
 mod tunnel;
+mod unread;
+mod upload;
 mod window;
 mod worker;
 
@@ -73,17 +86,21 @@ use tokio::sync::watch;
 
 pub use self::{
     clock::Moment,
-    limits::Limits,
+    limits::{FIXED, LIMITS, Limit, Limits, table as limits_table},
     live_plan::{Origin, Refusal, plain_route},
+    rewrite::ForwardedFor,
     run_state::{Signals, Trip},
+    tls::{CertificateFiles, TlsError, UpstreamTrust},
+    transport::UpstreamProtocol,
     window::Tally,
-    worker::ForwardedFor,
 };
 use self::{
     exposition::ProxyCollector,
+    frontend::Frontend,
     guard::Others,
     listen::Listener,
     live_plan::PlanSlot,
+    tls::Reloader,
     worker::{Phase, Shared},
 };
 
@@ -104,6 +121,21 @@ pub struct ProxyConfig {
     pub limits: Limits,
     /// What is done with an `X-Forwarded-For` that a client sends.
     pub forwarded_for: ForwardedFor,
+    /// The share of requests, from 0 to 1, that the access log writes where somebody listens to it.
+    pub access_log_share: f64,
+}
+
+impl Default for ProxyConfig {
+    /// Without routes, and with every line in the access log.
+    fn default() -> Self {
+        Self {
+            routes: Vec::new(),
+            workers: None,
+            limits: Limits::default(),
+            forwarded_for: ForwardedFor::default(),
+            access_log_share: 1.0,
+        }
+    }
 }
 
 /// One Service port.
@@ -113,6 +145,19 @@ pub struct StaticRoute {
     pub listen: SocketAddr,
     /// The Service port, and where its requests go without a plan.
     pub origin: Origin,
+    /// Ends the clients' TLS; without it TLS passes through.
+    pub tls: Option<CertificateFiles>,
+    /// The version of HTTP that the upstream is spoken to in.
+    pub upstream_protocol: UpstreamProtocol,
+    /// TLS towards the upstream.
+    pub upstream_tls: Option<UpstreamTrust>,
+}
+
+impl StaticRoute {
+    /// A port without TLS on either side, whose upstream is spoken to as the client speaks.
+    pub fn plain(listen: SocketAddr, origin: Origin) -> Self {
+        Self { listen, origin, tls: None, upstream_protocol: UpstreamProtocol::Same, upstream_tls: None }
+    }
 }
 
 /// Why a proxy could not be started: always the environment's fault.
@@ -128,6 +173,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// A certificate cannot be used.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
     /// A thread cannot be started.
     #[error("cannot start a worker: {0}")]
     Thread(#[from] io::Error),
@@ -139,6 +187,7 @@ pub struct Proxy {
     phase: watch::Sender<Phase>,
     workers: Vec<JoinHandle<io::Result<()>>>,
     listening: Vec<(ServicePort, SocketAddr)>,
+    _reloader: Option<Reloader>,
 }
 
 impl fmt::Debug for Proxy {
@@ -156,7 +205,8 @@ impl Proxy {
         let cores = config.workers.unwrap_or_else(default_workers).max(1);
         let mut listening = Vec::new();
         let mut listeners: Vec<Vec<Listener>> = (0..cores).map(|_| Vec::new()).collect();
-        for (index, route) in config.routes.iter().enumerate() {
+        let fronts = Frontend::all(&config.routes, &config.limits)?;
+        for (front, route) in fronts.iter().zip(&config.routes) {
             let port = route.origin.port.clone();
             let sockets = listen::bind(route.listen, cores).map_err(|source| StartError::Listen {
                 address: route.listen,
@@ -166,16 +216,21 @@ impl Proxy {
             let bound = sockets.first().map(std::net::TcpListener::local_addr).transpose()?;
             listening.push((port.clone(), bound.unwrap_or(route.listen)));
             for (own, socket) in listeners.iter_mut().zip(sockets) {
-                own.push(Listener { index, port: port.clone(), socket });
+                own.push(Listener { front: Arc::clone(front), socket });
             }
         }
         let shared = Arc::new(Shared {
             slot: PlanSlot::new(config.routes.into_iter().map(|route| route.origin).collect(), cores),
             limits: config.limits,
             forwarded_for: config.forwarded_for,
+            access_log_share: config.access_log_share,
+            reloads: Arc::default(),
             published: (0..cores).map(|_| Arc::default()).collect(),
             series_made: Arc::new(AtomicUsize::new(0)),
         });
+        let terminations = fronts.iter().filter_map(|front| front.tls.clone()).collect();
+        let upstreams = fronts.iter().filter_map(|front| front.transport.tls.clone()).collect();
+        let reloader = Reloader::start(terminations, upstreams, Arc::clone(&shared.reloads))?;
         let (phase, watched) = watch::channel(Phase::Running);
         let mut workers = Vec::with_capacity(cores);
         for (core, listeners) in listeners.into_iter().enumerate() {
@@ -183,7 +238,7 @@ impl Proxy {
             let thread = std::thread::Builder::new().name(format!("proxy-{core}"));
             workers.push(thread.spawn(move || worker::run(core, shared, listeners, phase))?);
         }
-        Ok(Self { shared, phase, workers, listening })
+        Ok(Self { shared, phase, workers, listening, _reloader: reloader })
     }
 
     /// The Service ports and the addresses that they listen on.

@@ -1,19 +1,32 @@
-//! One core's idle connections to upstreams, the most recently used first.
+//! One core's idle HTTP/1 connections to upstreams, the most recently used first; and a connection in use, of either version.
 
 use std::{cell::RefCell, collections::VecDeque, net::SocketAddr, rc::Rc, time::Duration};
 
-use hyper::client::conn::http1::SendRequest;
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    client::conn::{TrySendError, http1::SendRequest},
+};
 use rustc_hash::FxHashMap;
 
-use super::{answered::Answered, body::RequestBody, clock::Moment};
+use super::{answered::Answered, body::RequestBody, clock::Moment, multiplex::Stream, transport::Wire};
 
 /// The handle of a connection to an upstream.
 pub(crate) type Sender = SendRequest<RequestBody>;
 
+/// Connections with the same key can stand in for one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PoolKey {
+    /// The endpoint.
+    pub(crate) address: SocketAddr,
+    /// [`Transport::id`](super::transport::Transport::id).
+    pub(crate) transport: usize,
+}
+
 /// The idle connections of one core.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    idle: RefCell<FxHashMap<SocketAddr, VecDeque<Idle>>>,
+    idle: RefCell<FxHashMap<PoolKey, VecDeque<Idle>>>,
     per_endpoint: usize,
     max_idle: Duration,
 }
@@ -25,16 +38,20 @@ struct Idle {
     since: Moment,
 }
 
-/// A connection in use. Dropped, it is closed; given back, it waits for the next request.
+/// A connection in use.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    pub(crate) sender: Sender,
+    connection: Connection,
     /// Whether it has carried a request before: then it may have been closed by the upstream without our knowing.
     pub(crate) reused: bool,
-    /// Whether a byte of an answer has come.
-    pub(crate) answered: Answered,
-    address: SocketAddr,
-    pool: Rc<Pool>,
+}
+
+#[derive(Debug)]
+enum Connection {
+    /// Dropped, it is closed; given back, it waits for the next request.
+    Http1 { sender: Sender, answered: Answered, key: PoolKey, pool: Rc<Pool> },
+    /// Shared with other requests.
+    Http2(Stream),
 }
 
 impl Pool {
@@ -44,19 +61,21 @@ impl Pool {
     }
 
     /// An idle connection to this endpoint that can take a request now.
-    pub(crate) fn take(self: &Rc<Self>, address: SocketAddr) -> Option<Lease> {
+    pub(crate) fn take(self: &Rc<Self>, key: PoolKey) -> Option<Lease> {
         let mut idle = self.idle.borrow_mut();
-        let waiting = idle.get_mut(&address)?;
+        let waiting = idle.get_mut(&key)?;
         // From the back: the one used last is the least likely to have been closed.
         let position = waiting.iter().rposition(|idle| idle.sender.is_ready())?;
         let Idle { sender, answered, .. } = waiting.remove(position)?;
         answered.reset();
-        Some(Lease { sender, reused: true, answered, address, pool: Rc::clone(self) })
+        let connection = Connection::Http1 { sender, answered, key, pool: Rc::clone(self) };
+        Some(Lease { connection, reused: true })
     }
 
     /// A lease for a connection that was just made.
-    pub(crate) fn adopt(self: &Rc<Self>, address: SocketAddr, sender: Sender, answered: Answered) -> Lease {
-        Lease { sender, reused: false, answered, address, pool: Rc::clone(self) }
+    pub(crate) fn adopt(self: &Rc<Self>, key: PoolKey, sender: Sender, answered: Answered) -> Lease {
+        let connection = Connection::Http1 { sender, answered, key, pool: Rc::clone(self) };
+        Lease { connection, reused: false }
     }
 
     /// Closes what has been idle for too long, or has been closed by the other side.
@@ -75,14 +94,46 @@ impl Pool {
 }
 
 impl Lease {
+    /// A lease for a place on a shared connection.
+    pub(crate) fn of_stream(stream: Stream, reused: bool) -> Self {
+        Self { connection: Connection::Http2(stream), reused }
+    }
+
+    /// What goes over it.
+    pub(crate) fn wire(&self) -> Wire {
+        match self.connection {
+            Connection::Http1 { .. } => Wire::Http1,
+            Connection::Http2(_) => Wire::Http2,
+        }
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    pub(crate) async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
+        match &mut self.connection {
+            Connection::Http1 { sender, .. } => sender.try_send_request(request).await,
+            Connection::Http2(stream) => stream.sender.try_send_request(request).await,
+        }
+    }
+
+    /// Whether a byte of an answer has come. Over HTTP/2 a failed request never had one: its head would have been the answer.
+    pub(crate) fn answer_has_begun(&self) -> bool {
+        match &self.connection {
+            Connection::Http1 { answered, .. } => answered.has_begun(),
+            Connection::Http2(_) => false,
+        }
+    }
+
     /// Puts the connection back, unless it is closed or enough are waiting.
     pub(crate) fn give_back(self) {
-        let Self { sender, answered, address, pool, .. } = self;
+        let Connection::Http1 { sender, answered, key, pool } = self.connection else { return };
         if sender.is_closed() {
             return;
         }
         let mut idle = pool.idle.borrow_mut();
-        let waiting = idle.entry(address).or_default();
+        let waiting = idle.entry(key).or_default();
         if waiting.len() < pool.per_endpoint {
             waiting.push_back(Idle { sender, answered, since: Moment::now() });
         }

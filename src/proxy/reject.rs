@@ -3,7 +3,7 @@
 /// What is wrong with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Reject {
-    /// The bytes are not an HTTP/1 request; hyper has already answered.
+    /// The bytes are not HTTP; hyper has already answered.
     Syntax,
     /// CONNECT or TRACE (RFC 9110 §9.3.6, §9.3.8): a service proxy offers neither.
     Method,
@@ -11,6 +11,8 @@ pub(crate) enum Reject {
     Target,
     /// A target longer than the limit.
     TargetTooLong,
+    /// More header fields than the limit.
+    TooManyHeaders,
     /// No Host, several, or one that is not a host and port (RFC 9112 §3.2).
     Host,
     /// A transfer coding other than `chunked` alone (RFC 9112 §6.1).
@@ -23,20 +25,27 @@ pub(crate) enum Reject {
     Body,
     /// The head did not arrive within the limit.
     HeadTimeout,
+    /// No TLS session came about: the handshake failed or took too long.
+    Handshake,
+    /// A flood of HTTP/2 frames that carry nothing.
+    Flood,
 }
 
 impl Reject {
     /// Every reason, for the metrics.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Syntax,
         Self::Method,
         Self::Target,
         Self::TargetTooLong,
+        Self::TooManyHeaders,
         Self::Host,
         Self::TransferCoding,
         Self::Loop,
         Self::Expectation,
         Self::Body,
         Self::HeadTimeout,
+        Self::Handshake,
+        Self::Flood,
     ];
 }

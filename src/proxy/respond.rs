@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use glooshot_api::plan::Disruption;
 use http::{
-    HeaderMap, HeaderValue, Response, StatusCode,
+    HeaderMap, HeaderValue, Response, StatusCode, Version,
     header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, UPGRADE, VIA},
 };
 use hyper::body::Bytes;
@@ -12,7 +12,7 @@ use hyper::body::Bytes;
 use super::{
     body::ResponseBody,
     connection::Caller,
-    error::{Flag, Stop, UpstreamFailure, Verdict},
+    error::{Flag, OVERLOADED, Stop, UpstreamFailure, Verdict},
     exchange::Exchange,
     fault::LiveFault,
     forward::{Forwarded, splice},
@@ -39,8 +39,10 @@ pub(crate) fn respond(
             error(&mut exchange, reject.verdict())
         }
         Err(Stop::Upstream(failure)) => error(&mut exchange, failure.verdict()),
+        Err(Stop::Overloaded) => error(&mut exchange, OVERLOADED),
     };
-    if closing {
+    // HTTP/2 says goodbye with a GOAWAY, for the whole connection.
+    if closing && !caller.connection.is_multiplexed() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
@@ -48,14 +50,20 @@ pub(crate) fn respond(
 
 /// The upstream's answer, without what belongs to its connection.
 fn forward(caller: &Caller, mut exchange: Exchange, forwarded: Forwarded) -> Response<ResponseBody> {
+    // hyper counts the fields of HTTP/1 itself.
+    if forwarded.response.headers().len() > exchange.worker.shared.limits.response_headers {
+        return error(&mut exchange, UpstreamFailure::Garbage.verdict());
+    }
     let (mut parts, body) = forwarded.response.into_parts();
     exchange.answered(parts.status, Flag::None);
+    exchange.answered_call(&parts.headers);
+    let version = std::mem::replace(&mut parts.version, Version::HTTP_11);
     // RFC 9112 §6.3: a length beside a transfer coding is void; hyper writes the framing anew from the body.
     if parts.headers.contains_key(TRANSFER_ENCODING) {
         parts.headers.remove(CONTENT_LENGTH);
     }
     hop_by_hop::strip(&mut parts.headers);
-    mark(caller, &exchange, &mut parts.headers);
+    mark(caller, &exchange, version, &mut parts.headers);
     Response::from_parts(parts, ResponseBody::upstream(body, exchange, forwarded.lease))
 }
 
@@ -72,7 +80,7 @@ fn switch(caller: &Caller, mut exchange: Exchange, forwarded: Forwarded) -> Resp
     hop_by_hop::strip(&mut parts.headers);
     parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     parts.headers.insert(UPGRADE, token);
-    mark(caller, &exchange, &mut parts.headers);
+    mark(caller, &exchange, parts.version, &mut parts.headers);
     drop(lease);
     caller.connection.switch();
     let worker = Rc::clone(&exchange.worker);
@@ -80,9 +88,9 @@ fn switch(caller: &Caller, mut exchange: Exchange, forwarded: Forwarded) -> Resp
     Response::from_parts(parts, ResponseBody::Own(None))
 }
 
-/// What every response carries: our Via, and the marker of a fault that touched it.
-fn mark(caller: &Caller, exchange: &Exchange, headers: &mut HeaderMap) {
-    headers.append(VIA, caller.via.clone());
+/// What every response carries: our Via, which names the version that the upstream spoke, and the marker of a fault that touched it.
+fn mark(caller: &Caller, exchange: &Exchange, version: Version, headers: &mut HeaderMap) {
+    headers.append(VIA, caller.front.via.of(version).clone());
     if let Some(marker) = exchange.marker() {
         headers.insert(FAULT_HEADER, marker.clone());
     }
@@ -124,7 +132,7 @@ fn error(exchange: &mut Exchange, verdict: Verdict) -> Response<ResponseBody> {
     if verdict.status == StatusCode::METHOD_NOT_ALLOWED {
         headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }
-    if verdict.close {
+    if verdict.close && !exchange.is_multiplexed() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     own(response, exchange, verdict.flag)

@@ -5,9 +5,9 @@
 pub(crate) enum Protocol {
     /// HTTP/1: handled request by request.
     Http1,
-    /// HTTP/2 with prior knowledge: passed through.
+    /// HTTP/2 with prior knowledge: handled request by request.
     Http2,
-    /// TLS: passed through.
+    /// TLS: ends here where there is a certificate, and is passed through otherwise.
     Tls,
     /// Anything else: passed through.
     Opaque,

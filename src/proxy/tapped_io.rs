@@ -7,41 +7,45 @@ use std::{
 };
 
 use pin_project::pin_project;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Sees what moves over a socket.
 pub(crate) trait Tap {
     /// These bytes came. An error ends the connection before anybody else sees them.
     fn received(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// Bytes went.
-    fn sent(&mut self) {}
+    /// These bytes went, all that could be taken of these slices.
+    fn sent(&mut self, _: &[IoSlice<'_>], _count: usize) {}
 }
 
-/// A socket with a tap, and with a beginning that may have been read already.
+/// Nobody looks.
+impl Tap for () {
+    fn received(&mut self, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A socket, or what is spoken inside TLS, with a tap, and with a beginning that may have been read already.
 #[derive(Debug)]
 #[pin_project]
-pub(crate) struct TappedIo<T> {
+pub(crate) struct TappedIo<S, T> {
     /// What has been read before; empty once it has been read again.
     first: Vec<u8>,
     /// How much of it has been read again.
     position: usize,
     #[pin]
-    stream: TcpStream,
+    stream: S,
     tap: T,
 }
 
-impl<T: Tap> TappedIo<T> {
+impl<S, T: Tap> TappedIo<S, T> {
     /// The socket, with the bytes that have been read from it before.
-    pub(crate) fn new(first: Vec<u8>, stream: TcpStream, tap: T) -> Self {
+    pub(crate) fn new(first: Vec<u8>, stream: S, tap: T) -> Self {
         Self { first, position: 0, stream, tap }
     }
 }
 
-impl<T: Tap> AsyncRead for TappedIo<T> {
+impl<S: AsyncRead, T: Tap> AsyncRead for TappedIo<S, T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.project();
         let before = buffer.filled().len();
@@ -64,11 +68,11 @@ impl<T: Tap> AsyncRead for TappedIo<T> {
     }
 }
 
-impl<T: Tap> AsyncWrite for TappedIo<T> {
+impl<S: AsyncWrite, T: Tap> AsyncWrite for TappedIo<S, T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.project();
         let written = ready!(this.stream.poll_write(cx, bytes))?;
-        this.tap.sent();
+        this.tap.sent(&[IoSlice::new(bytes)], written);
         Poll::Ready(Ok(written))
     }
 
@@ -79,7 +83,7 @@ impl<T: Tap> AsyncWrite for TappedIo<T> {
     ) -> Poll<io::Result<usize>> {
         let this = self.project();
         let written = ready!(this.stream.poll_write_vectored(cx, slices))?;
-        this.tap.sent();
+        this.tap.sent(slices, written);
         Poll::Ready(Ok(written))
     }
 

@@ -18,15 +18,20 @@ use tokio::{
 };
 
 use super::{
-    activity::{Activity, TooSlow},
+    access_log::AccessLog,
+    activity::TooSlow,
     balance::Balancer,
     clock::Moment,
+    connection::Caller,
     limits::Limits,
     listen::{self, Listener},
     live_plan::{LivePlan, PlanSlot},
     metrics::{Published, Shard},
+    multiplex::Multiplexer,
     pool::Pool,
     reject::Reject,
+    rewrite::ForwardedFor,
+    tls::Reloads,
 };
 
 /// Conditions are evaluated at least this often, and the coarse clock goes in these steps.
@@ -42,18 +47,10 @@ pub(crate) struct Shared {
     pub(crate) slot: PlanSlot,
     pub(crate) limits: Limits,
     pub(crate) forwarded_for: ForwardedFor,
+    pub(crate) access_log_share: f64,
+    pub(crate) reloads: Arc<Reloads>,
     pub(crate) published: Vec<Arc<Published>>,
     pub(crate) series_made: Arc<AtomicUsize>,
-}
-
-/// What is done with an `X-Forwarded-For` that a client sends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ForwardedFor {
-    /// The client's address is added behind it: callers inside a cluster are trusted as they were without the proxy.
-    #[default]
-    Append,
-    /// It is replaced by the client's address.
-    Overwrite,
 }
 
 /// Whether the proxy goes on.
@@ -79,12 +76,15 @@ pub(crate) struct Worker {
     pub(crate) core: usize,
     pub(crate) shared: Arc<Shared>,
     pub(crate) pool: Rc<Pool>,
+    pub(crate) multiplexer: Rc<Multiplexer>,
     pub(crate) balancer: Balancer,
     pub(crate) metrics: Shard,
     plan: RefCell<LocalPlan>,
     dice: RefCell<Dice>,
     random: RefCell<fastrand::Rng>,
     phase: Cell<Phase>,
+    requests: Cell<usize>,
+    pub(crate) log: AccessLog,
     clock: Arc<AtomicU64>,
     connections: RefCell<FxHashMap<u64, Open>>,
     next_connection: Cell<u64>,
@@ -99,7 +99,7 @@ struct Dice {
 
 #[derive(Debug)]
 struct Open {
-    activity: Arc<Activity>,
+    caller: Rc<Caller>,
     task: AbortHandle,
 }
 
@@ -110,12 +110,15 @@ impl Worker {
         Rc::new(Self {
             core,
             pool: Pool::new(limits.idle_per_endpoint, limits.idle_upstream),
+            multiplexer: Multiplexer::new(limits.streams as usize, limits.idle_upstream),
             balancer: Balancer::default(),
             metrics: Shard::new(published, Arc::clone(&shared.series_made), limits.series),
             plan: RefCell::new(Rc::new(shared.slot.pointer().load_full())),
             dice: RefCell::default(),
             random: RefCell::new(fastrand::Rng::new()),
             phase: Cell::default(),
+            requests: Cell::new(0),
+            log: AccessLog::new(shared.access_log_share),
             clock: Arc::new(AtomicU64::new(Moment::now().as_nanos())),
             connections: RefCell::default(),
             next_connection: Cell::new(0),
@@ -149,6 +152,21 @@ impl Worker {
         dice.rng.u64(..)
     }
 
+    /// A request has begun.
+    pub(crate) fn request_begins(&self) {
+        self.requests.set(self.requests.get() + 1);
+    }
+
+    /// A request has ended.
+    pub(crate) fn request_ends(&self) {
+        self.requests.set(self.requests.get().saturating_sub(1));
+    }
+
+    /// Whether more requests are under way than this core takes on.
+    pub(crate) fn is_overloaded(&self) -> bool {
+        self.requests.get() > self.shared.limits.requests
+    }
+
     /// Whether clients are asked to close.
     pub(crate) fn is_draining(&self) -> bool {
         self.phase.get() != Phase::Running
@@ -165,13 +183,20 @@ impl Worker {
     }
 
     /// Keeps a connection's task within the reach of the sweep.
-    pub(crate) fn opened(&self, activity: Arc<Activity>, task: AbortHandle) {
+    pub(crate) fn opened(&self, caller: Rc<Caller>, task: AbortHandle) {
         if task.is_finished() {
             return;
         }
         let id = self.next_connection.get();
         self.next_connection.set(id + 1);
-        self.connections.borrow_mut().insert(id, Open { activity, task });
+        self.connections.borrow_mut().insert(id, Open { caller, task });
+    }
+
+    /// Asks every HTTP/2 connection to say goodbye.
+    fn say_goodbye(&self) {
+        for open in self.connections.borrow().values() {
+            open.caller.connection.say_goodbye(Moment::now());
+        }
     }
 
     /// Connections that are open.
@@ -187,28 +212,37 @@ impl Worker {
             if open.task.is_finished() {
                 return false;
             }
-            let too_slow = open.activity.too_slow(limits, now);
+            let activity = &open.caller.connection;
+            let unread = open.caller.unread.longest(now) > limits.stalled;
+            let too_slow = activity.too_slow(limits, now).or(unread.then_some(TooSlow::Stalled));
             if too_slow == Some(TooSlow::Head) {
                 self.metrics.rejected(Reject::HeadTimeout);
             }
-            let done = closing && open.activity.idle_for(now).is_some_and(|idle| idle >= CLOSE_IDLE);
-            if too_slow.is_some() || done {
+            let done = closing && activity.idle_for(now).is_some_and(|idle| idle >= CLOSE_IDLE);
+            let waits_for_goodbye = activity.is_multiplexed() && !activity.has_had_its_goodbye(now);
+            if done || (too_slow.is_some() && !waits_for_goodbye) {
                 open.task.abort();
+            } else if too_slow.is_some() {
+                activity.say_goodbye(now);
             }
             true
         });
         let published = self.metrics.published();
         published.active_connections.store(self.open_connections() as u64, Ordering::Relaxed);
         self.pool.sweep(now);
+        self.multiplexer.sweep(now);
     }
 
     /// The heartbeat: the coarse clock, the plan's expiry and conditions, and from time to time the sweep.
     async fn tick(self: Rc<Self>) {
         let mut interval = tokio::time::interval(TICK);
         interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut before = Moment::now();
         for count in 0u64.. {
             interval.tick().await;
             let now = Moment::now();
+            self.metrics.ticked(now.since(before).saturating_sub(TICK));
+            before = now;
             self.clock.store(now.as_nanos(), Ordering::Relaxed);
             self.metrics.published().heartbeat.fetch_add(1, Ordering::AcqRel);
             self.shared.slot.tick(now);
@@ -238,12 +272,16 @@ pub(crate) fn run(
         loop {
             let now = *phase.borrow_and_update();
             worker.phase.set(now);
+            if now == Phase::Draining {
+                worker.say_goodbye();
+            }
             // A closed channel means that the proxy's handle is gone.
             if now == Phase::Closing || phase.changed().await.is_err() {
                 break;
             }
         }
         worker.phase.set(Phase::Closing);
+        worker.say_goodbye();
         for task in accepting {
             if let Err(error) = task.await {
                 tracing::warn!(%error, "a listener's task failed");
@@ -262,6 +300,7 @@ pub(crate) fn run(
             );
         }
         worker.pool.clear();
+        worker.multiplexer.clear();
         Ok(())
     })
 }

@@ -1,4 +1,4 @@
-//! What is no HTTP/1 passes through as bytes, untouched, both ways, on one upstream connection.
+//! What is no HTTP passes through as bytes, untouched, both ways, on one upstream connection.
 
 use std::{
     io::Write,
@@ -75,13 +75,18 @@ fn tls_passes_through_in_segments_of_one_byte() {
 }
 
 #[test]
-fn http_2_passes_through() {
-    passes_through(HTTP_2, &[HTTP_2]);
-}
-
-#[test]
-fn http_2_passes_through_in_segments_of_one_byte() {
-    passes_through(HTTP_2, &one_by_one(HTTP_2));
+fn http_2_is_spoken_and_does_not_pass_through_however_its_preface_is_split() {
+    /// The header of a SETTINGS frame behind its length (RFC 9113 §6.5): type, flags, stream.
+    const SETTINGS: [u8; 6] = [4, 0, 0, 0, 0, 0];
+    let upstream = inverting();
+    let proxy = Glooshot::before(&upstream);
+    for segments in [vec![HTTP_2], one_by_one(HTTP_2)] {
+        let mut client = proxy.client();
+        client.send_segments(segments);
+        let bytes = client.read_at_least(9);
+        assert_eq!(bytes[3..9], SETTINGS, "{bytes:?}");
+    }
+    assert_eq!(upstream.byte_count(), 0);
 }
 
 #[test]

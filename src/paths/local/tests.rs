@@ -16,7 +16,7 @@ use tokio::{
 use super::*;
 use crate::{
     engine::{Run, progress_channel, stop_channel},
-    proxy::{ForwardedFor, Limits, Origin, Proxy, ProxyConfig, StaticRoute, plain_route},
+    proxy::{Origin, Proxy, ProxyConfig, StaticRoute, plain_route},
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -50,13 +50,12 @@ async fn proxy() -> (Proxy, std::net::SocketAddr) {
         }
     });
     let proxy = Proxy::start(ProxyConfig {
-        routes: vec![StaticRoute {
-            listen: ([127, 0, 0, 1], 0).into(),
-            origin: Origin { port: ratings(), route: plain_route(ratings(), vec![endpoint]) },
-        }],
+        routes: vec![StaticRoute::plain(
+            ([127, 0, 0, 1], 0).into(),
+            Origin { port: ratings(), route: plain_route(ratings(), vec![endpoint]) },
+        )],
         workers: Some(2),
-        limits: Limits::default(),
-        forwarded_for: ForwardedFor::Append,
+        ..ProxyConfig::default()
     })
     .unwrap();
     let address = proxy.listening()[0].1;

@@ -1,0 +1,176 @@
+//! A connection to an endpoint: one that is idle, a place on a shared one, or a new one, inside TLS or not.
+
+use std::{
+    cell::Cell,
+    future::{Future as _, poll_fn},
+    net::SocketAddr,
+    pin::pin,
+    rc::Rc,
+};
+
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::{
+    answered::Answered,
+    clock::Moment,
+    error::UpstreamFailure,
+    exec::OnThisCore,
+    limits::CONNECTION_WINDOW,
+    multiplex::{self, Turn},
+    pool::{self, Lease, PoolKey},
+    tapped_io::TappedIo,
+    tls::{ALPN_HTTP2, Offer, UpstreamTls},
+    transport::{Transport, Wire},
+    worker::Worker,
+};
+
+/// A connection over which a request can be sent.
+pub(crate) async fn lease(
+    worker: &Rc<Worker>,
+    transport: &Transport,
+    address: SocketAddr,
+    wire: Wire,
+    pooled: bool,
+) -> Result<Lease, UpstreamFailure> {
+    let key = PoolKey { address, transport: transport.id };
+    if wire == Wire::Http2
+        && let Some(lease) = shared(worker, transport, key).await?
+    {
+        return Ok(lease);
+    }
+    if pooled && let Some(lease) = worker.pool.take(key) {
+        return Ok(lease);
+    }
+    match open(worker, transport.tls.as_deref(), address, Offer::Http1).await? {
+        Opened::Plain(stream) => http1(worker, key, stream).await,
+        Opened::Tls(stream) => http1(worker, key, *stream).await,
+    }
+}
+
+/// A place on a connection that speaks HTTP/2; `None` when the endpoint turns out to speak HTTP/1 only.
+async fn shared(worker: &Rc<Worker>, transport: &Transport, key: PoolKey) -> Result<Option<Lease>, UpstreamFailure> {
+    loop {
+        match worker.multiplexer.turn(key) {
+            Turn::Stream(stream) => return Ok(Some(Lease::of_stream(stream, true))),
+            Turn::Http1 => return Ok(None),
+            Turn::Wait(dialed) => {
+                let limits = &worker.shared.limits;
+                if timeout(limits.connect + limits.handshake, dialed.notified()).await.is_err() {
+                    return Err(UpstreamFailure::Connect);
+                }
+            }
+            Turn::Dial(dialing) => {
+                let offer = if transport.falls_back() { Offer::Either } else { Offer::Http2 };
+                let handle = match open(worker, transport.tls.as_deref(), key.address, offer).await? {
+                    Opened::Plain(stream) => http2(worker, stream).await?,
+                    Opened::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2) => {
+                        http2(worker, *stream).await?
+                    }
+                    Opened::Tls(_) if offer == Offer::Http2 => return Err(UpstreamFailure::Tls),
+                    Opened::Tls(stream) => {
+                        dialing.http1_only();
+                        return http1(worker, key, *stream).await.map(Some);
+                    }
+                };
+                return Ok(Some(Lease::of_stream(dialing.done(handle), false)));
+            }
+        }
+    }
+}
+
+/// A new connection.
+pub(crate) enum Opened {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Connects, and begins a TLS session where the upstream wants one.
+pub(crate) async fn open(
+    worker: &Worker,
+    tls: Option<&UpstreamTls>,
+    address: SocketAddr,
+    offer: Offer,
+) -> Result<Opened, UpstreamFailure> {
+    let stream = dial(worker, address).await.ok_or(UpstreamFailure::Connect)?;
+    let Some(tls) = tls else { return Ok(Opened::Plain(stream)) };
+    let connector = TlsConnector::from(tls.config(offer));
+    let session = timeout(worker.shared.limits.handshake, connector.connect(tls.server_name.clone(), stream)).await;
+    match session {
+        Ok(Ok(session)) => Ok(Opened::Tls(Box::new(session))),
+        Ok(Err(error)) => {
+            tracing::warn!(%address, %error, "no TLS session with the upstream");
+            Err(UpstreamFailure::Tls)
+        }
+        Err(_) => Err(UpstreamFailure::Tls),
+    }
+}
+
+/// Connects within the limit, and lets the balancer learn from the result.
+async fn dial(worker: &Worker, address: SocketAddr) -> Option<TcpStream> {
+    let stream = timeout(worker.shared.limits.connect, TcpStream::connect(address)).await;
+    let stream = stream.ok().and_then(Result::ok).filter(|stream| stream.set_nodelay(true).is_ok());
+    match &stream {
+        Some(_) => worker.balancer.succeeded(address),
+        None => worker.balancer.failed(address, Moment::now()),
+    }
+    stream
+}
+
+async fn http1<S>(worker: &Worker, key: PoolKey, stream: S) -> Result<Lease, UpstreamFailure>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let limits = &worker.shared.limits;
+    let answered = Answered::default();
+    let made = hyper::client::conn::http1::Builder::new()
+        .max_headers(limits.response_headers)
+        .max_buf_size(limits.head_bytes)
+        .handshake(TokioIo::new(TappedIo::new(Vec::new(), stream, answered.clone())))
+        .await;
+    let (sender, connection): (pool::Sender, _) = made.map_err(|_| UpstreamFailure::Reset)?;
+    tokio::task::spawn_local(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::trace!(address = %key.address, %error, "upstream connection ended");
+        }
+    });
+    Ok(worker.pool.adopt(key, sender, answered))
+}
+
+async fn http2<S>(worker: &Rc<Worker>, stream: S) -> Result<multiplex::Handle, UpstreamFailure>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let limits = &worker.shared.limits;
+    let head_bytes = u32::try_from(limits.head_bytes).unwrap_or(u32::MAX);
+    let made = hyper::client::conn::http2::Builder::new(OnThisCore(Rc::clone(worker)))
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(limits.stream_window)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(head_bytes)
+        .max_send_buf_size(limits.stream_window as usize)
+        .keep_alive_interval(Some(limits.keep_alive))
+        .keep_alive_timeout(limits.keep_alive)
+        .handshake(TokioIo::new(stream));
+    let made = timeout(limits.handshake, made).await.map_err(|_| UpstreamFailure::Connect)?;
+    let (sender, connection) = made.map_err(|_| UpstreamFailure::Reset)?;
+    let most = Rc::new(Cell::new(connection.current_max_send_streams()));
+    let told = Rc::clone(&most);
+    tokio::task::spawn_local(async move {
+        let mut connection = pin!(connection);
+        let driven = poll_fn(|cx| {
+            let polled = connection.as_mut().poll(cx);
+            told.set(connection.current_max_send_streams());
+            polled
+        });
+        if let Err(error) = driven.await {
+            tracing::trace!(%error, "upstream connection ended");
+        }
+    });
+    Ok(multiplex::Handle { sender, most })
+}

@@ -1,0 +1,168 @@
+//! One core's HTTP/2 connections to upstreams: each carries many requests at a time.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Duration,
+};
+
+use hyper::client::conn::http2::SendRequest;
+use rustc_hash::FxHashMap;
+use tokio::sync::Notify;
+
+use super::{body::RequestBody, clock::Moment, pool::PoolKey};
+
+/// The handle of a connection.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pub(crate) sender: SendRequest<RequestBody>,
+    /// Streams that the upstream takes at a time, as it last said.
+    pub(crate) most: Rc<Cell<usize>>,
+}
+
+/// The HTTP/2 connections of one core.
+#[derive(Debug)]
+pub(crate) struct Multiplexer {
+    endpoints: RefCell<FxHashMap<PoolKey, Endpoint>>,
+    /// Requests on one connection at a time, also where the upstream would take more.
+    streams: usize,
+    max_idle: Duration,
+}
+
+/// What is known of one endpoint.
+#[derive(Debug, Default)]
+struct Endpoint {
+    connections: Vec<Rc<Shared>>,
+    /// Somebody is making a connection.
+    dialing: bool,
+    /// Rung when that has ended, well or not.
+    dialed: Rc<Notify>,
+    /// Its TLS offers HTTP/1 only.
+    http1_only: bool,
+}
+
+/// One connection.
+#[derive(Debug)]
+struct Shared {
+    handle: Handle,
+    streams: Cell<usize>,
+    idle_since: Cell<Moment>,
+}
+
+/// A place on a connection, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) sender: SendRequest<RequestBody>,
+    shared: Rc<Shared>,
+}
+
+/// Whose turn it is.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// There is a place.
+    Stream(Stream),
+    /// There is none: make a connection. Nobody else does as long as this is held.
+    Dial(Dialing),
+    /// There is none, and somebody is making a connection: wait for this to be rung, then ask again.
+    Wait(Rc<Notify>),
+    /// The endpoint speaks HTTP/1 only.
+    Http1,
+}
+
+/// The right to make a connection to an endpoint.
+#[derive(Debug)]
+pub(crate) struct Dialing {
+    key: PoolKey,
+    multiplexer: Rc<Multiplexer>,
+}
+
+impl Multiplexer {
+    /// Without connections.
+    pub(crate) fn new(streams: usize, max_idle: Duration) -> Rc<Self> {
+        Rc::new(Self { endpoints: RefCell::default(), streams, max_idle })
+    }
+
+    /// A place on a connection to this endpoint, or what to do to get one. One connection is made at a time, so that a burst
+    /// of requests shares it.
+    pub(crate) fn turn(self: &Rc<Self>, key: PoolKey) -> Turn {
+        let mut endpoints = self.endpoints.borrow_mut();
+        let endpoint = endpoints.entry(key).or_default();
+        if endpoint.http1_only {
+            return Turn::Http1;
+        }
+        let free = endpoint.connections.iter().find(|shared| shared.has_room(self.streams));
+        if let Some(shared) = free {
+            return Turn::Stream(Stream::on(shared));
+        }
+        if endpoint.dialing {
+            return Turn::Wait(Rc::clone(&endpoint.dialed));
+        }
+        endpoint.dialing = true;
+        Turn::Dial(Dialing { key, multiplexer: Rc::clone(self) })
+    }
+
+    /// Closes what has been idle for too long, or has been closed by the other side.
+    pub(crate) fn sweep(&self, now: Moment) {
+        let mut endpoints = self.endpoints.borrow_mut();
+        for endpoint in endpoints.values_mut() {
+            endpoint.connections.retain(|shared| {
+                let idle = shared.streams.get() == 0 && now.since(shared.idle_since.get()) >= self.max_idle;
+                !shared.handle.sender.is_closed() && !idle
+            });
+        }
+        endpoints.retain(|_, endpoint| endpoint.dialing || endpoint.http1_only || !endpoint.connections.is_empty());
+    }
+
+    /// Closes everything, each connection when its last request has ended.
+    pub(crate) fn clear(&self) {
+        self.endpoints.borrow_mut().clear();
+    }
+}
+
+impl Shared {
+    fn has_room(&self, most: usize) -> bool {
+        // The upstream's own limit counts as soon as it has told it.
+        let most = most.min(self.handle.most.get());
+        !self.handle.sender.is_closed() && self.streams.get() < most
+    }
+}
+
+impl Stream {
+    fn on(shared: &Rc<Shared>) -> Self {
+        shared.streams.set(shared.streams.get() + 1);
+        Self { sender: shared.handle.sender.clone(), shared: Rc::clone(shared) }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.shared.streams.set(self.shared.streams.get().saturating_sub(1));
+        self.shared.idle_since.set(Moment::now());
+    }
+}
+
+impl Dialing {
+    /// The connection that was made, and the first place on it.
+    pub(crate) fn done(self, handle: Handle) -> Stream {
+        let shared = Rc::new(Shared { handle, streams: Cell::new(0), idle_since: Cell::new(Moment::now()) });
+        let stream = Stream::on(&shared);
+        let mut endpoints = self.multiplexer.endpoints.borrow_mut();
+        endpoints.entry(self.key).or_default().connections.push(shared);
+        drop(endpoints);
+        stream
+    }
+
+    /// The endpoint turned out to speak HTTP/1 only.
+    pub(crate) fn http1_only(self) {
+        self.multiplexer.endpoints.borrow_mut().entry(self.key).or_default().http1_only = true;
+    }
+}
+
+impl Drop for Dialing {
+    fn drop(&mut self) {
+        if let Some(endpoint) = self.multiplexer.endpoints.borrow_mut().get_mut(&self.key) {
+            endpoint.dialing = false;
+            endpoint.dialed.notify_waiters();
+        }
+    }
+}
