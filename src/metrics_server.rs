@@ -1,4 +1,4 @@
-//! `/metrics` for Prometheus and `/healthz`, on an address of their own, bounded in connections and time.
+//! `/metrics` for Prometheus, `/healthz` and `/readyz` for the kubelet, on an address of their own, bounded in connections and time.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -16,6 +16,8 @@ use tokio::{
     sync::Semaphore,
 };
 
+use crate::proxy::Control;
+
 /// Scrapes at one time; more wait in the kernel's queue.
 const CONNECTIONS: usize = 64;
 /// Time for a request's head, and for a connection between scrapes.
@@ -23,30 +25,59 @@ const HEAD: Duration = Duration::from_secs(30);
 /// The content type of the OpenMetrics text format.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Serves what `register` adds to a new registry; returns the address, and serves in the background from then on.
+/// What the kubelet asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// It works; else it should be started anew.
+    pub alive: bool,
+    /// It should get traffic.
+    pub ready: bool,
+}
+
+impl Health {
+    /// Tells how a proxy is, whenever it is asked.
+    pub fn of(proxy: Control) -> impl Fn() -> Self + Send + Sync + 'static {
+        move || Self { alive: proxy.is_alive(), ready: proxy.is_ready() }
+    }
+}
+
+/// Tells how the process is.
+type Doctor = dyn Fn() -> Health + Send + Sync;
+
+/// What is served.
+struct Served {
+    registry: Registry,
+    health: Box<Doctor>,
+}
+
+/// Serves what `register` adds to a new registry, and what `health` says; returns the address, and serves in the background from then on.
 ///
 /// # Errors
 /// When the address cannot be listened on.
-pub async fn start(address: SocketAddr, register: impl FnOnce(&mut Registry)) -> io::Result<SocketAddr> {
+pub async fn start(
+    address: SocketAddr,
+    health: impl Fn() -> Health + Send + Sync + 'static,
+    register: impl FnOnce(&mut Registry),
+) -> io::Result<SocketAddr> {
     let mut registry = Registry::default();
     register(&mut registry);
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address} for metrics: {error}")))?;
     let bound = listener.local_addr()?;
-    tokio::spawn(accept(listener, Arc::new(registry)));
+    tokio::spawn(accept(listener, Arc::new(Served { registry, health: Box::new(health) })));
     Ok(bound)
 }
 
-async fn accept(listener: TcpListener, registry: Arc<Registry>) {
+async fn accept(listener: TcpListener, served: Arc<Served>) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let registry = Arc::clone(&registry);
+                let served = Arc::clone(&served);
                 tokio::spawn(async move {
-                    serve(stream, registry).await;
+                    serve(stream, served).await;
                     drop(permit);
                 });
             }
@@ -58,33 +89,34 @@ async fn accept(listener: TcpListener, registry: Arc<Registry>) {
     }
 }
 
-async fn serve(stream: TcpStream, registry: Arc<Registry>) {
+async fn serve(stream: TcpStream, served: Arc<Served>) {
     let service = service_fn(move |request| {
-        let response = respond(&request, &registry);
+        let response = respond(&request, &served);
         async move { Ok::<_, Infallible>(response) }
     });
-    let served = http1::Builder::new()
+    let ended = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .serve_connection(TokioIo::new(stream), service)
         .await;
-    if let Err(error) = served {
+    if let Err(error) = ended {
         tracing::debug!(%error, "a scrape's connection ended");
     }
 }
 
-fn respond(request: &Request<Incoming>, registry: &Registry) -> Response<Full<Bytes>> {
+fn respond(request: &Request<Incoming>, served: &Served) -> Response<Full<Bytes>> {
     let (status, kind, body) = match (request.method(), request.uri().path()) {
-        (&Method::GET | &Method::HEAD, "/healthz") => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
+        (&Method::GET | &Method::HEAD, "/healthz") => said((served.health)().alive, "ok", "a core is stuck"),
+        (&Method::GET | &Method::HEAD, "/readyz") => said((served.health)().ready, "ready", "draining"),
         (&Method::GET | &Method::HEAD, "/metrics") => {
             let mut text = String::new();
-            match encode(&mut text, registry) {
+            match encode(&mut text, &served.registry) {
                 Ok(()) => (StatusCode::OK, OPEN_METRICS, text),
                 Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, "text/plain", format!("{error}\n")),
             }
         }
         (&Method::GET | &Method::HEAD, _) => {
-            (StatusCode::NOT_FOUND, "text/plain", "there are /metrics and /healthz\n".to_owned())
+            (StatusCode::NOT_FOUND, "text/plain", "there are /metrics, /healthz and /readyz\n".to_owned())
         }
         _ => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".to_owned()),
     };
@@ -92,4 +124,9 @@ fn respond(request: &Request<Incoming>, registry: &Registry) -> Response<Full<By
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(kind));
     response
+}
+
+fn said(well: bool, yes: &str, no: &str) -> (StatusCode, &'static str, String) {
+    let (status, text) = if well { (StatusCode::OK, yes) } else { (StatusCode::SERVICE_UNAVAILABLE, no) };
+    (status, "text/plain", format!("{text}\n"))
 }

@@ -4,7 +4,6 @@ use std::{
     collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     str::FromStr,
-    time::Duration,
 };
 
 use clap::ValueEnum;
@@ -18,7 +17,7 @@ use super::transport_options::{
     self, TLS_HELP, TLS_LONG_HELP, TlsOption, UPSTREAM_PROTOCOL_HELP, UPSTREAM_PROTOCOL_LONG_HELP, UPSTREAM_TLS_HELP,
     UPSTREAM_TLS_LONG_HELP, UpstreamProtocolOption, UpstreamTlsOption,
 };
-use crate::proxy::{ForwardedFor, Limits, Origin, ProxyConfig, StaticRoute};
+use crate::proxy::{DrainRule, ForwardedFor, Limits, Origin, ProxyConfig, StaticRoute};
 
 const ROUTE_HELP: &str = "A Service port: NS/SVC:PORT=LISTEN->UPSTREAM[@SUBSET][,UPSTREAM[@SUBSET]...]";
 const ROUTE_LONG_HELP: &str = "\
@@ -38,7 +37,7 @@ pub(crate) struct ProxyOptions {
     #[arg(long = "source", value_name = "SOURCE", help = SOURCE_HELP)]
     sources: Vec<SourceOption>,
 
-    /// Serve /metrics (Prometheus) and /healthz at this address
+    /// Serve /metrics (Prometheus), /healthz and /readyz at this address
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen_metrics: Option<SocketAddr>,
 
@@ -66,6 +65,19 @@ pub(crate) struct ProxyOptions {
 
     #[arg(long, value_name = "PROTOCOL", help = UPSTREAM_PROTOCOL_HELP, long_help = UPSTREAM_PROTOCOL_LONG_HELP)]
     upstream_protocol: Vec<UpstreamProtocolOption>,
+
+    /// A caller whose requests are never faulted, such as a load balancer that checks health through the proxy
+    #[arg(long = "exempt", value_name = "IP")]
+    exempt: Vec<IpAddr>,
+
+    /// When stopping: accept connections for at least this long, since those who route here hear of it late
+    #[arg(long, value_name = "DURATION", default_value = "200ms")]
+    drain_at_least: GoDuration,
+
+    /// When stopping: and until no connection has come for this long; on one machine clients reconnect at once, so by default
+    /// nobody waits for that
+    #[arg(long, value_name = "DURATION", default_value = "0s")]
+    drain_quiet: GoDuration,
 
     /// Change a limit of the proxy, as in idle_client=5m; the README lists them all
     #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = limit)]
@@ -262,7 +274,13 @@ impl ProxyOptions {
                 ForwardedForOption::Overwrite => ForwardedFor::Overwrite,
             },
             access_log_share: self.access_log_share,
+            exempt: self.exempt.clone(),
         })
+    }
+
+    /// How the proxy stops.
+    pub(crate) fn drain_rule(&self) -> DrainRule {
+        DrainRule { at_least: self.drain_at_least.get(), quiet: self.drain_quiet.get() }
     }
 
     /// Shifts the traffic of a port between its subsets.
@@ -292,6 +310,3 @@ impl ProxyOptions {
         self.sources.iter().map(planned).collect()
     }
 }
-
-/// The pause in which a stopping proxy on this machine still accepts connections: callers here reconnect at once.
-pub(crate) const DRAIN_QUIET: Duration = Duration::from_millis(200);

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, anyhow};
 use glooshot_api::plan::{Plan, TIME_TO_LIVE};
 
-use super::options::{DRAIN_QUIET, ProxyOptions};
+use super::{INTERRUPTED, options::ProxyOptions};
 use crate::{
-    metrics_server,
+    metrics_server::{self, Health},
     output::say,
     proxy::Proxy,
     signals::{Interrupt, runtime},
@@ -33,7 +33,11 @@ async fn serve(options: ProxyOptions) -> anyhow::Result<ExitCode> {
     say!("ready");
     interrupt.wait().await;
     say!("draining");
-    proxy.drain(DRAIN_QUIET).await.context("the proxy did not stop in order")?;
+    tokio::select! {
+        drained = proxy.drain(options.drain_rule()) => drained.context("the proxy did not stop in order")?,
+        // A second signal does not wait for requests under way.
+        () = interrupt.wait() => std::process::exit(i32::from(INTERRUPTED)),
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -44,7 +48,8 @@ pub(super) async fn start(options: &ProxyOptions) -> anyhow::Result<Proxy> {
         say!("listening {port} on {address}");
     }
     if let Some(address) = options.listen_metrics {
-        let address = metrics_server::start(address, |registry| proxy.register(registry)).await?;
+        let address =
+            metrics_server::start(address, Health::of(proxy.control()), |registry| proxy.register(registry)).await?;
         say!("metrics on {address}");
     }
     let sources = options.planned_sources();

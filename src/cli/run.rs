@@ -22,7 +22,7 @@ use glooshot_api::{
 
 use super::{
     INTERRUPTED, files,
-    options::{DRAIN_QUIET, ProxyOptions, positive},
+    options::{ProxyOptions, positive},
     progress::Show,
     proxy::start,
 };
@@ -36,7 +36,7 @@ use crate::{
     },
     output::{print, say},
     paths::local::LocalPath,
-    proxy::Proxy,
+    proxy::{DrainRule, Proxy},
     signals::{Interrupt, runtime},
 };
 
@@ -211,7 +211,7 @@ async fn execute(prepared: Prepared, args: &Args) -> anyhow::Result<ExitCode> {
         tracing::debug!(%error, "the progress display failed");
     }
     let in_a_hurry = tokio::select! {
-        () = stop_proxy(proxy) => false,
+        () = stop_proxy(proxy, options.drain_rule()) => false,
         // The faults are off; a second signal does not wait for requests under way.
         () = interrupt.wait() => true,
     };
@@ -226,8 +226,8 @@ async fn execute(prepared: Prepared, args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Drains; a proxy that does not stop in order is ended with the process.
-async fn stop_proxy(proxy: Proxy) {
-    if let Err(error) = proxy.drain(DRAIN_QUIET).await {
+async fn stop_proxy(proxy: Proxy, rule: DrainRule) {
+    if let Err(error) = proxy.drain(rule).await {
         say!("warning: the proxy did not stop in order: {error}");
     }
 }

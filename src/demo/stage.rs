@@ -39,9 +39,9 @@ use crate::{
         progress::{Progress, ProgressEvent, progress_channel},
         stop::stop_channel,
     },
-    metrics_server,
+    metrics_server::{self, Health},
     paths::local::LocalPath,
-    proxy::Proxy,
+    proxy::{DrainRule, Proxy},
     signals::Interrupt,
 };
 
@@ -50,7 +50,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Such looks for each line where lines stay.
 const LOOKS_PER_LINE: u32 = 5;
 /// The pause in which the proxy still accepts connections when it is asked to end; nobody comes any more by then.
-const DRAIN_QUIET: Duration = Duration::from_millis(50);
+const DRAIN: DrainRule = DrainRule { at_least: Duration::ZERO, quiet: Duration::from_millis(50) };
 
 /// Everything that runs, and the screen.
 #[derive(Debug)]
@@ -76,7 +76,9 @@ impl Stage {
         // First, so that no signal is lost.
         let interrupt = Interrupt::new().map_err(|source| DemoError::Start { what: "the signal handlers", source })?;
         let Network { proxy, services, productpage, known, sources, reviews } = Network::start()?;
-        let metrics = metrics_server::start((Ipv4Addr::LOCALHOST, 0).into(), |registry| proxy.register(registry));
+        let address = (Ipv4Addr::LOCALHOST, 0).into();
+        let health = Health::of(proxy.control());
+        let metrics = metrics_server::start(address, health, |registry| proxy.register(registry));
         let metrics = metrics.await.map_err(|source| DemoError::Start { what: "the metrics server", source })?;
         let traffic = Traffic::start(productpage, options.rate)?;
         Ok(Self {
@@ -255,7 +257,7 @@ impl Stage {
         // Killed and waited for.
         drop(prometheus);
         let traffic = blocking("the load generator", || traffic.stop()).await;
-        let proxy = proxy.drain(DRAIN_QUIET).await;
+        let proxy = proxy.drain(DRAIN).await;
         let proxy = proxy.map_err(|error| DemoError::End { what: "the proxy", problem: error.to_string() });
         let services = blocking("the application", || services.stop()).await;
         traffic.and(proxy).and(services)

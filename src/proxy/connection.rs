@@ -39,6 +39,8 @@ pub(crate) struct Caller {
     pub(crate) front: Arc<Frontend>,
     /// The client's address.
     pub(crate) address: IpAddr,
+    /// Its requests are never faulted.
+    pub(crate) exempt: bool,
     /// When something last happened on the connection.
     pub(crate) connection: Arc<Activity>,
     /// Responses that the client does not take.

@@ -195,6 +195,8 @@ impl ProxyCollector {
             "HTTP/2 streams that were refused because too many were open",
             &single(totals.streams_refused),
         )?;
+        let help = "Requests that no fault could hit because of their caller, while faults were on";
+        counters(encoder, "glooshot_proxy_exempt", help, &single(totals.exempt))?;
         let help = "Lines of the access log that there was no room for";
         counters(encoder, "glooshot_proxy_access_log_lost", help, &single(totals.lines_lost))?;
         self.watchdog(encoder, totals)?;

@@ -224,8 +224,13 @@ limits! {
         "protocols that we do not know may be silent for long",
         "closed",
         "-";
+    drain_accept: Duration = Duration::from_secs(60),
+        "new connections while the proxy stops, behind `--drain-at-least`",
+        "callers that never stop coming must not keep it",
+        "the listeners close",
+        "-";
     drain: Duration = Duration::from_secs(30),
-        "requests under way when the proxy stops",
+        "requests under way when the listeners have closed",
         "what Kubernetes grants a pod by default",
         "they are cut off",
         "-";

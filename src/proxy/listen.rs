@@ -86,7 +86,7 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: Listener, mut phase: wa
         match accepted {
             Ok((stream, peer)) => {
                 back_off = BACK_OFF;
-                open(&worker, caller(&front, peer), stream, permit);
+                open(&worker, caller(&worker, &front, peer), stream, permit);
             }
             Err(error) => {
                 worker.metrics.published().accept_errors.fetch_add(1, Ordering::Relaxed);
@@ -99,7 +99,7 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: Listener, mut phase: wa
     let queue = async {
         while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
             let Ok((stream, peer)) = socket.accept().await else { break };
-            open(&worker, caller(&front, peer), stream, permit);
+            open(&worker, caller(&worker, &front, peer), stream, permit);
         }
     };
     // The time is the bound, not the queue: clients may reconnect as fast as they are answered.
@@ -127,7 +127,7 @@ fn open(worker: &Rc<Worker>, caller: Rc<Caller>, stream: TcpStream, permit: toki
 }
 
 /// What requests of a new connection have in common.
-fn caller(front: &Arc<Frontend>, peer: SocketAddr) -> Rc<Caller> {
+fn caller(worker: &Worker, front: &Arc<Frontend>, peer: SocketAddr) -> Rc<Caller> {
     // An IPv4 client of a dual-stack socket is known by its IPv4 address everywhere else.
     let address = peer.ip().to_canonical();
     let text = |text: String| HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
@@ -135,6 +135,7 @@ fn caller(front: &Arc<Frontend>, peer: SocketAddr) -> Rc<Caller> {
     Rc::new(Caller {
         front: Arc::clone(front),
         address,
+        exempt: worker.shared.exempt.contains(&address),
         connection: Arc::new(Activity::new(Moment::now())),
         unread: Unread::default(),
         forwarded_for: text(address.to_string()),

@@ -154,6 +154,8 @@ pub(crate) struct Published {
     pub(crate) accept_errors: AtomicU64,
     /// HTTP/2 streams that were refused because too many were open.
     pub(crate) streams_refused: AtomicU64,
+    /// Requests of callers that are never faulted, while faults were on.
+    pub(crate) exempt: AtomicU64,
     /// Lines of the access log that there was no room for.
     lines_lost: AtomicU64,
     /// Times that the core did not come round for [`STALL`], and the longest of them in nanoseconds.
@@ -161,6 +163,8 @@ pub(crate) struct Published {
     longest_stall: AtomicU64,
     /// Rises whenever the core begins its periodic work.
     pub(crate) heartbeat: AtomicU64,
+    /// When it last did.
+    pub(crate) last_tick: AtomicU64,
     passed: Mutex<FxHashMap<(usize, Protocol), u64>>,
 }
 
@@ -255,6 +259,7 @@ pub(crate) struct Totals {
     pub(crate) active_connections: u64,
     pub(crate) accept_errors: u64,
     pub(crate) streams_refused: u64,
+    pub(crate) exempt: u64,
     pub(crate) lines_lost: u64,
     pub(crate) stalls: u64,
     pub(crate) longest_stall: u64,
@@ -279,6 +284,7 @@ impl Totals {
             totals.active_connections += shard.active_connections.load(Ordering::Relaxed);
             totals.accept_errors += shard.accept_errors.load(Ordering::Relaxed);
             totals.streams_refused += shard.streams_refused.load(Ordering::Relaxed);
+            totals.exempt += shard.exempt.load(Ordering::Relaxed);
             totals.lines_lost += shard.lines_lost.load(Ordering::Relaxed);
             totals.stalls += shard.stalls.load(Ordering::Relaxed);
             totals.longest_stall = totals.longest_stall.max(shard.longest_stall.load(Ordering::Relaxed));

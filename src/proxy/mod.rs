@@ -27,6 +27,7 @@ mod clock;
 mod connect;
 mod connection;
 mod disrupt;
+mod drain;
 mod error;
 mod exchange;
 mod exec;
@@ -67,10 +68,10 @@ mod worker;
 
 use std::{
     fmt, io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
     time::Duration,
@@ -86,6 +87,7 @@ use tokio::sync::watch;
 
 pub use self::{
     clock::Moment,
+    drain::DrainRule,
     limits::{FIXED, LIMITS, Limit, Limits, table as limits_table},
     live_plan::{Origin, Refusal, plain_route},
     rewrite::ForwardedFor,
@@ -95,11 +97,13 @@ pub use self::{
     window::Tally,
 };
 use self::{
+    drain::Quiet,
     exposition::ProxyCollector,
     frontend::Frontend,
     guard::Others,
     listen::Listener,
     live_plan::PlanSlot,
+    metrics::Published,
     tls::Reloader,
     worker::{Phase, Shared},
 };
@@ -109,6 +113,9 @@ pub const DEFAULT_MAX_WORKERS: usize = 4;
 
 /// Between two looks at the cores' heartbeats.
 const HEARTBEAT_POLL: Duration = Duration::from_millis(2);
+
+/// A core that has not come round for this long is dead: whoever watches the proxy should start it anew.
+const DEAD: Duration = Duration::from_secs(10);
 
 /// What a proxy is started with.
 #[derive(Clone, Debug)]
@@ -123,6 +130,8 @@ pub struct ProxyConfig {
     pub forwarded_for: ForwardedFor,
     /// The share of requests, from 0 to 1, that the access log writes where somebody listens to it.
     pub access_log_share: f64,
+    /// Callers whose requests are never faulted: those that check our health for somebody else.
+    pub exempt: Vec<IpAddr>,
 }
 
 impl Default for ProxyConfig {
@@ -134,6 +143,7 @@ impl Default for ProxyConfig {
             limits: Limits::default(),
             forwarded_for: ForwardedFor::default(),
             access_log_share: 1.0,
+            exempt: Vec::new(),
         }
     }
 }
@@ -224,6 +234,8 @@ impl Proxy {
             limits: config.limits,
             forwarded_for: config.forwarded_for,
             access_log_share: config.access_log_share,
+            exempt: config.exempt,
+            draining: AtomicBool::new(false),
             reloads: Arc::default(),
             published: (0..cores).map(|_| Arc::default()).collect(),
             series_made: Arc::new(AtomicUsize::new(0)),
@@ -257,15 +269,20 @@ impl Proxy {
         registry.register_collector(Box::new(ProxyCollector::new(Arc::clone(&self.shared), ports)));
     }
 
-    /// Stops in order: faults off; for `quiet` more connections are accepted while clients are asked to close; then the
-    /// listeners close, requests under way are finished (bounded by [`Limits::drain`]), and the threads end.
+    /// Stops in order: faults off, not ready; connections are accepted as `rule` says while clients are asked to close; then
+    /// the listeners close, requests under way are finished (bounded by [`Limits::drain`]), and the threads end.
     ///
     /// # Errors
     /// When a thread had failed.
-    pub async fn drain(mut self, quiet: Duration) -> io::Result<()> {
+    pub async fn drain(mut self, rule: DrainRule) -> io::Result<()> {
         self.shared.slot.disarm();
+        self.shared.draining.store(true, Ordering::Release);
         self.phase.send_replace(Phase::Draining);
-        tokio::time::sleep(quiet).await;
+        let come = || self.shared.published.iter().map(|core| core.connections.load(Ordering::Relaxed)).sum();
+        let mut quiet = Quiet::begin(rule, self.shared.limits.drain_accept, Moment::now(), come());
+        while !quiet.is_reached(Moment::now(), come()) {
+            tokio::time::sleep(drain::LOOK).await;
+        }
         self.phase.send_replace(Phase::Closing);
         let workers = std::mem::take(&mut self.workers);
         tokio::task::spawn_blocking(move || join(workers)).await.map_err(io::Error::other)?
@@ -333,6 +350,22 @@ impl Control {
         while beats().zip(&before).any(|(now, before)| now == *before) {
             tokio::time::sleep(HEARTBEAT_POLL).await;
         }
+    }
+
+    /// Whether the proxy should get traffic: it listens, and does not stop.
+    pub fn is_ready(&self) -> bool {
+        !self.shared.draining.load(Ordering::Acquire)
+    }
+
+    /// Whether every core comes round; independent of any upstream.
+    pub fn is_alive(&self) -> bool {
+        let now = Moment::now();
+        let came_round = |core: &Arc<Published>| {
+            // 0 is a core that is still starting.
+            let last = core.last_tick.load(Ordering::Relaxed);
+            last == 0 || now.since(Moment::from_nanos(last)) < DEAD
+        };
+        self.shared.published.iter().all(came_round)
     }
 
     /// Changes where a Service port's requests go without a plan.

@@ -1,6 +1,9 @@
 //! Step 2, select: the group of endpoints that the request will go to, and the fault that hits it, if one does.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+};
 
 use http::Request;
 
@@ -44,7 +47,11 @@ pub(crate) fn select<B>(
     let random = worker.random();
     let route = Arc::clone(view.endpoints(slot.is_fresh(now)));
     let injects = !view.faults.is_empty() && plan.experiment().is_some_and(|live| slot.injects(live, now));
-    let fault = if injects { dice(worker, plan, view, &route, random, caller, request) } else { None };
+    if injects && caller.exempt {
+        worker.metrics.published().exempt.fetch_add(1, Ordering::Relaxed);
+    }
+    let fault =
+        if injects && !caller.exempt { dice(worker, plan, view, &route, random, caller, request) } else { None };
     Selection { route, random, fault }
 }
 

@@ -2,10 +2,11 @@
 
 use std::{
     cell::{Cell, RefCell},
+    net::IpAddr,
     rc::Rc,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -48,6 +49,10 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) forwarded_for: ForwardedFor,
     pub(crate) access_log_share: f64,
+    /// Callers whose requests are never faulted.
+    pub(crate) exempt: Vec<IpAddr>,
+    /// The proxy stops, and should get no more traffic.
+    pub(crate) draining: AtomicBool,
     pub(crate) reloads: Arc<Reloads>,
     pub(crate) published: Vec<Arc<Published>>,
     pub(crate) series_made: Arc<AtomicUsize>,
@@ -244,6 +249,7 @@ impl Worker {
             self.metrics.ticked(now.since(before).saturating_sub(TICK));
             before = now;
             self.clock.store(now.as_nanos(), Ordering::Relaxed);
+            self.metrics.published().last_tick.store(now.as_nanos(), Ordering::Relaxed);
             self.metrics.published().heartbeat.fetch_add(1, Ordering::AcqRel);
             self.shared.slot.tick(now);
             if count % SWEEP_TICKS == 0 || self.is_closing() {
