@@ -139,7 +139,10 @@ fn prepare(args: &Args) -> anyhow::Result<Prepared> {
         ("routing.networkPolicy", routing.is_some_and(|routing| routing.network_policy.is_some())),
     ] {
         if given {
-            say!("{name} is noted; it has no effect on this machine");
+            say!(
+                "{name} is noted; it has no effect on this machine{}",
+                if name == "tls" { ": --tls names certificates here" } else { "" }
+            );
         }
     }
     for file in &args.routing_rules {

@@ -1,12 +1,13 @@
-//! The data plane: an HTTP/1 proxy that injects the faults of a plan into a share of the requests.
+//! The data plane: an HTTP proxy that injects the faults of a plan into a share of the requests.
 //!
 //! # The life of a request, in the order in which it meets the files
 //!
 //! 1. `listen`: one listener for each Service port and core; a permit, then the connection.
-//! 2. `sniff`, `connection`: the first bytes tell the protocol. TLS, HTTP/2 and anything unknown go through `tunnel`.
+//! 2. `sniff`, `connection`: the first bytes tell the protocol. `tls` ends where there is a certificate; anything unknown
+//!    goes through `tunnel`.
 //! 3. `handle`: one screen, the five steps of a request:
 //!    `admit` (the strict gate) -> `select` (subset, and which fault hits) -> `disrupt` (abort or delay) ->
-//!    `forward` (with `balance` and `pool`) -> `respond` (and `body`, which ends the exchange).
+//!    `forward` (with `rewrite`, `balance` and `connect`) -> `respond` (and `body`, which ends the exchange).
 //! 4. `exchange`: however it ended, the request is counted once (`metrics`) and shown to the conditions (`guard`).
 //!
 //! Beside the request: `live_plan` is the plan in force and `run_state` what outlives its changes; `worker` is one
