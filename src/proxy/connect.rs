@@ -61,7 +61,9 @@ async fn shared(worker: &Rc<Worker>, transport: &Transport, key: PoolKey) -> Res
             Turn::Http1 => return Ok(None),
             Turn::Wait(dialed) => {
                 let limits = &worker.shared.limits;
-                if timeout(limits.connect + limits.handshake, dialed.notified()).await.is_err() {
+                // Whoever waits shares the failure too: one after the other they would wait for a dead endpoint in a queue.
+                let most = limits.connect + limits.handshake * 2;
+                if timeout(most, dialed.went_well()).await != Ok(true) {
                     return Err(UpstreamFailure::Connect);
                 }
             }

@@ -1,6 +1,6 @@
 //! One client's connection: recognised by its first bytes, then served as HTTP/1 or HTTP/2, or passed through.
 
-use std::{error::Error as _, net::IpAddr, pin::pin, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::Cell, error::Error as _, net::IpAddr, pin::pin, rc::Rc, sync::Arc, time::Duration};
 
 use http::HeaderValue;
 use hyper::service::service_fn;
@@ -39,6 +39,8 @@ pub(crate) struct Caller {
     pub(crate) front: Arc<Frontend>,
     /// The client's address.
     pub(crate) address: IpAddr,
+    /// Whether its TLS ended here.
+    pub(crate) secure: Cell<bool>,
     /// Its requests are never faulted.
     pub(crate) exempt: bool,
     /// When something last happened on the connection.
@@ -64,6 +66,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, caller: Rc<Caller>, mut stream: Tc
     match (protocol, &caller.front.tls) {
         (Some(Protocol::Tls), Some(termination)) => {
             let Some(mut stream) = handshake(&worker, termination, first, stream).await else { return };
+            caller.secure.set(true);
             let mut first = Vec::new();
             let protocol = if stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2) {
                 Some(Protocol::Http2)
@@ -227,7 +230,8 @@ async fn pass_through(worker: &Rc<Worker>, caller: &Caller, protocol: Protocol, 
     caller.connection.switch();
     let idle = worker.shared.limits.tunnel_idle;
     // TLS that does not end here is the client's own.
-    let tls = if protocol == Protocol::Tls { None } else { caller.front.transport.tls.as_deref() };
+    let is_the_clients = protocol == Protocol::Tls && caller.front.tls.is_none();
+    let tls = if is_the_clients { None } else { caller.front.transport.tls.as_deref() };
     match connect_any(worker, caller, tls).await {
         None => {}
         Some(Opened::Plain(upstream)) => tunnel_to(upstream, first, stream, idle).await,

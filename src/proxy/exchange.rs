@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use glooshot_api::plan::Disruption;
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 
 use super::{
     access_log::{AccessLog, Asked},
@@ -39,6 +39,8 @@ pub(crate) struct Exchange {
     marker: Option<HeaderValue>,
     /// Whether it is a gRPC call, and how that ended.
     call: Option<Call>,
+    /// It asks for no body.
+    pub(crate) head_only: bool,
     /// Where it went.
     upstream: Option<SocketAddr>,
     /// What the access log says of it.
@@ -76,6 +78,7 @@ impl Exchange {
             delay: Duration::ZERO,
             marker: None,
             call: grpc::is_call(request.headers()).then(Call::default),
+            head_only: *request.method() == Method::HEAD,
             upstream: None,
             asked: AccessLog::ask(request),
             counted: false,

@@ -75,6 +75,7 @@ pub(crate) async fn forward(
         match again {
             // Only a reused connection can have been closed without our knowing, so a second try goes over a new one.
             Some(unsent) if pooled && lease.reused && broke(&lease, &failure) => {
+                lease.retire();
                 request = unsent;
                 pooled = false;
             }
@@ -89,7 +90,7 @@ fn marks<'a>(worker: &Worker, caller: &'a Caller) -> Marks<'a> {
         forwarded_for: &caller.forwarded_for,
         forwarded: &caller.forwarded,
         mode: worker.shared.forwarded_for,
-        tls_ended: caller.front.transport.ends_tls,
+        tls_ended: caller.secure.get(),
     }
 }
 

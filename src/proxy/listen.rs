@@ -1,6 +1,7 @@
 //! Listeners: one socket for each Service port and core, so that the kernel spreads connections over the cores.
 
 use std::{
+    cell::Cell,
     io,
     net::{SocketAddr, TcpListener as StdListener},
     rc::Rc,
@@ -135,6 +136,7 @@ fn caller(worker: &Worker, front: &Arc<Frontend>, peer: SocketAddr) -> Rc<Caller
     Rc::new(Caller {
         front: Arc::clone(front),
         address,
+        secure: Cell::new(false),
         exempt: worker.shared.exempt.contains(&address),
         connection: Arc::new(Activity::new(Moment::now())),
         unread: Unread::default(),

@@ -35,11 +35,29 @@ struct Endpoint {
     connections: Vec<Rc<Shared>>,
     /// Somebody is making a connection.
     dialing: bool,
-    /// Rung when that has ended, well or not.
-    dialed: Rc<Notify>,
-    /// Its TLS offers HTTP/1 only.
-    http1_only: bool,
+    dialed: Rc<Dialed>,
+    /// When its TLS was found to offer HTTP/1 only.
+    http1_since: Option<Moment>,
 }
+
+/// How the making of a connection ends, for those who wait for it.
+#[derive(Debug, Default)]
+pub(crate) struct Dialed {
+    ended: Notify,
+    failures: Cell<u64>,
+}
+
+impl Dialed {
+    /// Returns when it has ended; says whether it went well.
+    pub(crate) async fn went_well(&self) -> bool {
+        let before = self.failures.get();
+        self.ended.notified().await;
+        self.failures.get() == before
+    }
+}
+
+/// For how long an endpoint is taken to speak HTTP/1 only.
+const HTTP1_KNOWN: Duration = Duration::from_secs(60);
 
 /// One connection.
 #[derive(Debug)]
@@ -47,6 +65,7 @@ struct Shared {
     handle: Handle,
     streams: Cell<usize>,
     idle_since: Cell<Moment>,
+    retired: Cell<bool>,
 }
 
 /// A place on a connection, given back when dropped.
@@ -63,8 +82,8 @@ pub(crate) enum Turn {
     Stream(Stream),
     /// There is none: make a connection. Nobody else does as long as this is held.
     Dial(Dialing),
-    /// There is none, and somebody is making a connection: wait for this to be rung, then ask again.
-    Wait(Rc<Notify>),
+    /// There is none, and somebody is making a connection: wait for that, then ask again.
+    Wait(Rc<Dialed>),
     /// The endpoint speaks HTTP/1 only.
     Http1,
 }
@@ -74,6 +93,7 @@ pub(crate) enum Turn {
 pub(crate) struct Dialing {
     key: PoolKey,
     multiplexer: Rc<Multiplexer>,
+    went_well: bool,
 }
 
 impl Multiplexer {
@@ -87,7 +107,7 @@ impl Multiplexer {
     pub(crate) fn turn(self: &Rc<Self>, key: PoolKey) -> Turn {
         let mut endpoints = self.endpoints.borrow_mut();
         let endpoint = endpoints.entry(key).or_default();
-        if endpoint.http1_only {
+        if endpoint.http1_since.is_some() {
             return Turn::Http1;
         }
         let free = endpoint.connections.iter().find(|shared| shared.has_room(self.streams));
@@ -98,7 +118,7 @@ impl Multiplexer {
             return Turn::Wait(Rc::clone(&endpoint.dialed));
         }
         endpoint.dialing = true;
-        Turn::Dial(Dialing { key, multiplexer: Rc::clone(self) })
+        Turn::Dial(Dialing { key, multiplexer: Rc::clone(self), went_well: false })
     }
 
     /// Closes what has been idle for too long, or has been closed by the other side.
@@ -107,10 +127,13 @@ impl Multiplexer {
         for endpoint in endpoints.values_mut() {
             endpoint.connections.retain(|shared| {
                 let idle = shared.streams.get() == 0 && now.since(shared.idle_since.get()) >= self.max_idle;
-                !shared.handle.sender.is_closed() && !idle
+                !shared.is_over() && !idle
             });
+            endpoint.http1_since = endpoint.http1_since.filter(|since| now.since(*since) < HTTP1_KNOWN);
         }
-        endpoints.retain(|_, endpoint| endpoint.dialing || endpoint.http1_only || !endpoint.connections.is_empty());
+        endpoints.retain(|_, endpoint| {
+            endpoint.dialing || endpoint.http1_since.is_some() || !endpoint.connections.is_empty()
+        });
     }
 
     /// Closes everything, each connection when its last request has ended.
@@ -123,7 +146,11 @@ impl Shared {
     fn has_room(&self, most: usize) -> bool {
         // The upstream's own limit counts as soon as it has told it.
         let most = most.min(self.handle.most.get());
-        !self.handle.sender.is_closed() && self.streams.get() < most
+        !self.is_over() && self.streams.get() < most
+    }
+
+    fn is_over(&self) -> bool {
+        self.retired.get() || self.handle.sender.is_closed()
     }
 }
 
@@ -131,6 +158,11 @@ impl Stream {
     fn on(shared: &Rc<Shared>) -> Self {
         shared.streams.set(shared.streams.get() + 1);
         Self { sender: shared.handle.sender.clone(), shared: Rc::clone(shared) }
+    }
+
+    /// Sees to it that the connection gets no more requests: the upstream refuses them, or it is broken.
+    pub(crate) fn retire(&self) {
+        self.shared.retired.set(true);
     }
 }
 
@@ -143,8 +175,14 @@ impl Drop for Stream {
 
 impl Dialing {
     /// The connection that was made, and the first place on it.
-    pub(crate) fn done(self, handle: Handle) -> Stream {
-        let shared = Rc::new(Shared { handle, streams: Cell::new(0), idle_since: Cell::new(Moment::now()) });
+    pub(crate) fn done(mut self, handle: Handle) -> Stream {
+        self.went_well = true;
+        let shared = Rc::new(Shared {
+            handle,
+            streams: Cell::new(0),
+            idle_since: Cell::new(Moment::now()),
+            retired: Cell::new(false),
+        });
         let stream = Stream::on(&shared);
         let mut endpoints = self.multiplexer.endpoints.borrow_mut();
         endpoints.entry(self.key).or_default().connections.push(shared);
@@ -153,8 +191,9 @@ impl Dialing {
     }
 
     /// The endpoint turned out to speak HTTP/1 only.
-    pub(crate) fn http1_only(self) {
-        self.multiplexer.endpoints.borrow_mut().entry(self.key).or_default().http1_only = true;
+    pub(crate) fn http1_only(mut self) {
+        self.went_well = true;
+        self.multiplexer.endpoints.borrow_mut().entry(self.key).or_default().http1_since = Some(Moment::now());
     }
 }
 
@@ -162,7 +201,9 @@ impl Drop for Dialing {
     fn drop(&mut self) {
         if let Some(endpoint) = self.multiplexer.endpoints.borrow_mut().get_mut(&self.key) {
             endpoint.dialing = false;
-            endpoint.dialed.notify_waiters();
+            let dialed = &endpoint.dialed;
+            dialed.failures.set(dialed.failures.get() + u64::from(!self.went_well));
+            dialed.ended.notify_waiters();
         }
     }
 }

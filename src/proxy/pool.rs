@@ -126,6 +126,13 @@ impl Lease {
         }
     }
 
+    /// Sees to it that no other request gets this connection.
+    pub(crate) fn retire(&self) {
+        if let Connection::Http2(stream) = &self.connection {
+            stream.retire();
+        }
+    }
+
     /// Puts the connection back, unless it is closed or enough are waiting.
     pub(crate) fn give_back(self) {
         let Connection::Http1 { sender, answered, key, pool } = self.connection else { return };

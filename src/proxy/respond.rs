@@ -7,7 +7,7 @@ use http::{
     HeaderMap, HeaderValue, Response, StatusCode, Version,
     header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, UPGRADE, VIA},
 };
-use hyper::body::Bytes;
+use hyper::body::{Body as _, Bytes};
 
 use super::{
     body::ResponseBody,
@@ -139,7 +139,13 @@ fn error(exchange: &mut Exchange, verdict: Verdict) -> Response<ResponseBody> {
 }
 
 /// Ends the account of an exchange that we answer ourselves.
-fn own(response: Response<ResponseBody>, exchange: &mut Exchange, flag: Flag) -> Response<ResponseBody> {
+fn own(mut response: Response<ResponseBody>, exchange: &mut Exchange, flag: Flag) -> Response<ResponseBody> {
+    if exchange.head_only {
+        // hyper leaves the body away over HTTP/1 alone.
+        let length = response.body().size_hint().exact().unwrap_or_default();
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+        *response.body_mut() = ResponseBody::Own(None);
+    }
     exchange.answered(response.status(), flag);
     exchange.complete();
     response
