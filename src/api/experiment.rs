@@ -79,15 +79,16 @@ pub struct ExperimentBody {
     "minInjected must not be above maxInjected"
 ))]
 pub struct Limits {
-    /// No more than this many requests are ever faulted, exactly. Unlimited when omitted.
+    /// No more than this many requests and connections are ever faulted, exactly. Unlimited when omitted.
     #[schemars(range(min = 1))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_injected: Option<u64>,
-    /// Requests that are being delayed at one time; one over the cap passes without a delay and is counted. Default 5000.
+    /// Requests and connections that are being delayed at one time; one over the cap passes without a delay and is
+    /// counted. Default 5000.
     #[schemars(range(min = 1, max = 100_000))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_concurrent_delays: Option<u32>,
-    /// Fewer injected requests than this make the result `Inconclusive`. Default 1.
+    /// Fewer injected requests and connections than this make the result `Inconclusive`. Default 1.
     #[schemars(range(min = 1))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_injected: Option<u64>,

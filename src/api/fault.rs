@@ -1,15 +1,18 @@
-//! What an experiment breaks: which requests, and how.
+//! What an experiment breaks: which requests or connections, and how.
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{names::ResourceRef, quantity::GoDuration, rules};
 
-/// One fault and the requests that it applies to.
+/// One fault and the requests, or new connections, that it applies to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.destinationServices) && size(self.destinationServices) > 0").message(
     "destinationServices must name at least one service, as in [{name: bookinfo-ratings-9080, namespace: glooshot}]"
+))]
+#[x_kube(validation = Rule::new("!has(self.match) || !has(self.fault) || !has(self.fault.connection)").message(
+    "match does not apply to a connection fault, since there is no request yet: leave it out; originServices chooses by caller"
 ))]
 #[x_kube(validation = rules::required("fault", "fault is missing: say what to do, as in fault: {abort: {httpStatus: 500}, percentage: 50}"))]
 pub struct InjectedFault {
@@ -17,11 +20,11 @@ pub struct InjectedFault {
     #[schemars(length(max = 32))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub origin_services: Vec<ResourceRef>,
-    /// Requests sent to these services. Must not be empty.
+    /// Requests sent to these services. Must not be empty. For a connection fault whole services only, no subset.
     #[schemars(length(max = 32))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub destination_services: Vec<ResourceRef>,
-    /// Only requests that match; all when omitted.
+    /// Only requests that match; all when omitted. Not for a connection fault.
     #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
     pub matches: Option<RequestMatch>,
     /// What is done to them.
@@ -29,10 +32,10 @@ pub struct InjectedFault {
     pub fault: Option<Fault>,
 }
 
-/// Exactly one of `abort` and `delay`, and the percentage of requests.
+/// Exactly one of `abort`, `delay` and `connection`, and the percentage.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = rules::exactly_one_of(&["abort", "delay"], "a fault is exactly one of abort and delay, as in abort: {httpStatus: 500}"))]
+#[x_kube(validation = rules::exactly_one_of(&["abort", "delay", "connection"], "a fault is exactly one of abort, delay and connection, as in abort: {httpStatus: 500}"))]
 #[x_kube(validation = Rule::new("has(self.percentage) && self.percentage > 0.0 && self.percentage <= 100.0").message(
     "percentage is required, above 0 and at most 100, as in percentage: 25"
 ))]
@@ -43,7 +46,11 @@ pub struct Fault {
     /// Hold the request back before the service sees it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay: Option<Delay>,
-    /// The share of the matching requests, above 0 and at most 100. Required: there is no safe default.
+    /// Reset or hold back new connections, whatever they speak: also TLS and other TCP, which are passed through unread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<ConnectionFault>,
+    /// The share of the matching requests, or of the new connections, above 0 and at most 100. Required: there is no
+    /// safe default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percentage: Option<f64>,
 }
@@ -61,6 +68,20 @@ pub struct Abort {
     #[x_kube(validation = rules::within(1, 16, "a gRPC status", "14"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grpc_status: Option<i32>,
+}
+
+/// What is done to a new connection before a byte of it is read: exactly one of the two.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::exactly_one_of(&["reset", "delay"], "a connection fault is exactly one of reset and delay, as in connection: {reset: true}"))]
+pub struct ConnectionFault {
+    /// `true`: the client gets a TCP reset, and the service sees nothing.
+    #[x_kube(validation = Rule::new("self").message("reset is true or left out, as in connection: {reset: true}"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset: Option<bool>,
+    /// Held back before the service is contacted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Delay>,
 }
 
 /// A delay before the service is contacted.

@@ -130,10 +130,10 @@ pub struct PlannedExperiment {
     /// The conditions that this data plane evaluates.
     #[serde(default)]
     pub conditions: Vec<PlannedCondition>,
-    /// Requests that this data plane may still fault; unlimited when absent.
+    /// Requests and connections that this data plane may still fault; unlimited when absent.
     #[serde(default)]
     pub max_injected: Option<u64>,
-    /// Requests that are being delayed at one time.
+    /// Requests and connections that are being delayed at one time.
     pub max_concurrent_delays: u32,
     /// The seed of the dice, for runs that must repeat exactly; random when absent.
     #[serde(default)]
@@ -149,7 +149,7 @@ pub struct PlannedFault {
     pub origins: Vec<ServiceName>,
     /// Requests sent to these.
     pub destinations: Vec<Destination>,
-    /// Only requests that match.
+    /// Only requests that match. A fault on connections has none.
     #[serde(default)]
     pub matches: MatchRule,
     /// The share of them.
@@ -158,7 +158,7 @@ pub struct PlannedFault {
     pub disruption: Disruption,
 }
 
-/// What is done to a request.
+/// What is done to a request, or to a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Disruption {
@@ -173,6 +173,25 @@ pub enum Disruption {
         /// Longer or shorter by up to this, uniformly; at most `duration`.
         jitter: Duration,
     },
+    /// A new connection is reset before a byte of it is read; the service never sees it.
+    ResetConnection,
+    /// A new connection is held back before a byte of it is read, and before the service sees it.
+    DelayConnection {
+        /// How long, at most [`MAX_DELAY`].
+        duration: Duration,
+        /// Longer or shorter by up to this, uniformly; at most `duration`.
+        jitter: Duration,
+    },
+}
+
+impl Disruption {
+    /// Whether it is done to new connections, and not to requests.
+    pub const fn is_of_connections(self) -> bool {
+        match self {
+            Self::ResetConnection | Self::DelayConnection { .. } => true,
+            Self::AbortHttp(_) | Self::AbortGrpc(_) | Self::Delay { .. } => false,
+        }
+    }
 }
 
 /// Which requests a fault applies to; an empty rule applies to all.
@@ -316,6 +335,15 @@ impl PlannedFault {
         bounded("destinations", self.destinations.len(), MAX_SERVICES)?;
         bounded("origins", self.origins.len(), MAX_SERVICES)?;
         self.matches.check(&format!("{path}.matches"))?;
+        if self.disruption.is_of_connections() {
+            if self.matches != MatchRule::default() {
+                return Err(invalid(format!("{path}.matches"), "a connection has no request to match"));
+            }
+            if let Some(at) = self.destinations.iter().position(|destination| destination.subset.is_some()) {
+                let message = "a connection has no subset before its endpoint is chosen";
+                return Err(invalid(format!("{path}.destinations[{at}]"), message));
+            }
+        }
         match self.disruption {
             Disruption::AbortHttp(status) if !(200..=599).contains(&status) => {
                 Err(invalid(format!("{path}.disruption"), &format!("HTTP status {status} is not within 200 to 599")))
@@ -323,11 +351,19 @@ impl PlannedFault {
             Disruption::AbortGrpc(status) if !(1..=16).contains(&status) => {
                 Err(invalid(format!("{path}.disruption"), &format!("gRPC status {status} is not within 1 to 16")))
             }
-            Disruption::Delay { duration, jitter } if duration > MAX_DELAY || jitter > duration => Err(invalid(
-                format!("{path}.disruption"),
-                "a delay is at most 60s, and its jitter at most the delay itself",
-            )),
-            Disruption::AbortHttp(_) | Disruption::AbortGrpc(_) | Disruption::Delay { .. } => Ok(()),
+            Disruption::Delay { duration, jitter } | Disruption::DelayConnection { duration, jitter }
+                if duration > MAX_DELAY || jitter > duration =>
+            {
+                Err(invalid(
+                    format!("{path}.disruption"),
+                    "a delay is at most 60s, and its jitter at most the delay itself",
+                ))
+            }
+            Disruption::AbortHttp(_)
+            | Disruption::AbortGrpc(_)
+            | Disruption::Delay { .. }
+            | Disruption::ResetConnection
+            | Disruption::DelayConnection { .. } => Ok(()),
         }
     }
 }

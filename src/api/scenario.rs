@@ -22,11 +22,11 @@ pub struct Scenario {
     pub faults: Vec<FaultRule>,
     /// What must not happen, in the order of the spec.
     pub conditions: Vec<ConditionRule>,
-    /// No more than this many requests are ever faulted.
+    /// No more than this many requests and connections are ever faulted.
     pub max_injected: Option<u64>,
-    /// Requests that are being delayed at one time.
+    /// Requests and connections that are being delayed at one time.
     pub max_concurrent_delays: u32,
-    /// Fewer injected requests than this make the result `Inconclusive`.
+    /// Fewer injected requests and connections than this make the result `Inconclusive`.
     pub min_injected: u64,
     /// Time between the routing and the start, with faults off.
     pub settle: Duration,
@@ -37,9 +37,9 @@ pub struct Scenario {
 pub struct FaultRule {
     /// Only requests sent by these services; any caller when empty.
     pub origins: Vec<ServiceName>,
-    /// Requests sent to these. Never empty.
+    /// Requests sent to these. Never empty; without subsets where the fault is one of connections.
     pub destinations: Vec<Destination>,
-    /// Only requests that match.
+    /// Only requests that match; all where the fault is one of connections.
     pub matches: MatchRule,
     /// The share of them.
     pub percentage: Percent,

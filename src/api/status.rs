@@ -101,11 +101,11 @@ pub struct DataPathStatus {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InjectionStatus {
-    /// Requests that the fault applied to, whether the percentage hit them or not.
+    /// Requests, or new connections, that the fault applied to, whether the percentage hit them or not.
     pub requests: u64,
-    /// Requests that were answered in the place of the service.
+    /// Requests that were answered in the place of the service, or connections that were reset.
     pub aborted: u64,
-    /// Requests that were held back.
+    /// Requests or connections that were held back.
     pub delayed: u64,
 }
 

@@ -315,6 +315,8 @@ fn example_of(path: &str) -> String {
         "weight" => "weight: 1",
         "abort" => "abort: {httpStatus: 500}",
         "delay" => "delay: {duration: \"2s\"}",
+        "connection" => "connection: {reset: true}",
+        "reset" => "reset: true",
         "fault" => "fault: {abort: {httpStatus: 500}, percentage: 50}",
         "path" => "path: {prefix: /api/}",
         "methods" => "methods: [GET, POST]",

@@ -66,7 +66,7 @@ pub(crate) struct ProxyOptions {
     #[arg(long, value_name = "PROTOCOL", help = UPSTREAM_PROTOCOL_HELP, long_help = UPSTREAM_PROTOCOL_LONG_HELP)]
     upstream_protocol: Vec<UpstreamProtocolOption>,
 
-    /// A caller whose requests are never faulted, such as a load balancer that checks health through the proxy
+    /// A caller whose requests and connections are never faulted, such as a load balancer that checks health through the proxy
     #[arg(long = "exempt", value_name = "IP")]
     exempt: Vec<IpAddr>,
 

@@ -1,4 +1,4 @@
-//! The access log: one structured event for a request, sampled, bounded in lines and bytes, and without secrets.
+//! The access log: one structured event for a request, or for a connection that was faulted, sampled, bounded in lines and bytes, and without secrets.
 //!
 //! Of what a client sends only method and path are written, escaped and cut; never a query, a header or a body.
 
@@ -38,10 +38,14 @@ impl AccessLog {
         Self { share, second: Cell::default(), lines: Cell::new(0) }
     }
 
+    /// Whether anybody listens to the log.
+    pub(crate) fn is_on() -> bool {
+        tracing::enabled!(target: "glooshot::access", tracing::Level::DEBUG)
+    }
+
     /// What to remember of a request until it has ended; nothing where nobody listens to the log.
     pub(crate) fn ask<B>(request: &Request<B>) -> Option<Asked> {
-        tracing::enabled!(target: "glooshot::access", tracing::Level::DEBUG)
-            .then(|| Asked { method: request.method().clone(), uri: request.uri().clone() })
+        Self::is_on().then(|| Asked { method: request.method().clone(), uri: request.uri().clone() })
     }
 
     /// Whether this request is written if there is room for it.

@@ -14,6 +14,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
     activity::Activity,
+    at_connect,
     client_tap::ClientTap,
     clock::Moment,
     connect::{Opened, open},
@@ -41,7 +42,7 @@ pub(crate) struct Caller {
     pub(crate) address: IpAddr,
     /// Whether its TLS ended here.
     pub(crate) secure: Cell<bool>,
-    /// Its requests are never faulted.
+    /// It and its requests are never faulted.
     pub(crate) exempt: bool,
     /// When something last happened on the connection.
     pub(crate) connection: Arc<Activity>,
@@ -61,6 +62,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
 /// Serves a connection until it is closed.
 pub(crate) async fn serve(worker: Rc<Worker>, caller: Rc<Caller>, mut stream: TcpStream) {
     let _count_panic = CountPanic(&worker);
+    if at_connect::meet(&worker, &caller, &stream).await.is_break() {
+        return;
+    }
     let mut first = Vec::new();
     let protocol = recognise(&worker, &mut stream, &mut first).await;
     match (protocol, &caller.front.tls) {

@@ -4,44 +4,74 @@ use std::{sync::Arc, time::Duration};
 
 use glooshot_api::plan::Disruption;
 
-use super::{clock::Moment, error::Stop, exchange::Exchange, select::Selection};
+use super::{
+    clock::Moment,
+    error::Stop,
+    exchange::Exchange,
+    fault::LiveFault,
+    run_state::{ActiveDelay, RunState},
+    select::Selection,
+};
 
 /// Delays the request, or ends it; does nothing to a request that no fault hit.
 pub(crate) async fn disrupt(exchange: &mut Exchange, selection: &Selection) -> Result<(), Stop> {
     let Some(fault) = &selection.fault else { return Ok(()) };
-    let Some(run) = exchange.run() else { return Ok(()) };
+    let Some(run) = exchange.run().cloned() else { return Ok(()) };
     match fault.disruption {
         Disruption::AbortHttp(_) | Disruption::AbortGrpc(_) => {
-            if !run.take_from_budget() {
-                return Ok(());
+            if begin_abort(&run, fault) {
+                Err(Stop::Injected(Arc::clone(fault)))
+            } else {
+                Ok(())
             }
-            fault.counters.aborted();
-            run.injected_at(Moment::now());
-            Err(Stop::Injected(Arc::clone(fault)))
         }
         Disruption::Delay { duration, jitter } => {
-            let Some(active) = run.begin_delay() else {
-                fault.counters.overflowed();
-                return Ok(());
-            };
-            if !run.take_from_budget() {
-                return Ok(());
+            if let Some(active) = begin_delay(&run, fault) {
+                let time = jittered(duration, jitter, exchange.worker.random());
+                let held = hold(&run, active, time).await;
+                exchange.delayed(fault, held);
             }
-            fault.counters.delayed();
-            run.injected_at(Moment::now());
-            let released = run.released();
-            let started = Moment::now();
-            let time = jittered(duration, jitter, exchange.worker.random());
-            tokio::select! {
-                () = tokio::time::sleep(time) => {}
-                // A stop lets every delayed request go on at once.
-                () = released.cancelled() => {}
-            }
-            drop(active);
-            exchange.delayed(fault, Moment::now().since(started));
             Ok(())
         }
+        // Those are done before there is a request.
+        Disruption::ResetConnection | Disruption::DelayConnection { .. } => Ok(()),
     }
+}
+
+/// Counts an abort or a reset that is about to be done; false when the budget is used up.
+pub(crate) fn begin_abort(run: &RunState, fault: &LiveFault) -> bool {
+    if !run.take_from_budget() {
+        return false;
+    }
+    fault.counters.aborted();
+    run.injected_at(Moment::now());
+    true
+}
+
+/// Counts a delay that is about to begin; `None` when there is no place left, or the budget is used up.
+pub(crate) fn begin_delay(run: &Arc<RunState>, fault: &LiveFault) -> Option<ActiveDelay> {
+    let Some(active) = run.begin_delay() else {
+        fault.counters.overflowed();
+        return None;
+    };
+    if !run.take_from_budget() {
+        return None;
+    }
+    fault.counters.delayed();
+    run.injected_at(Moment::now());
+    Some(active)
+}
+
+/// Holds back for `time`, or until a stop lets everything go at once; says for how long it was.
+pub(crate) async fn hold(run: &RunState, active: ActiveDelay, time: Duration) -> Duration {
+    let released = run.released();
+    let started = Moment::now();
+    tokio::select! {
+        () = tokio::time::sleep(time) => {}
+        () = released.cancelled() => {}
+    }
+    drop(active);
+    Moment::now().since(started)
 }
 
 /// The delay moved by up to `jitter` either way, uniformly over `random`.

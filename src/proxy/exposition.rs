@@ -140,7 +140,7 @@ impl ProxyCollector {
         for (fault, counters) in run.all_counters().iter().enumerate() {
             let labels: Labels = vec![("experiment", name.clone()), ("fault", fault.to_string())];
             let [requests, aborted, delayed, over] = counters.read();
-            for (kind, value) in [("abort", aborted), ("delay", delayed)] {
+            for (kind, value) in counters.kinds().into_iter().zip([aborted, delayed]) {
                 let mut labels = labels.clone();
                 labels.push(("kind", kind.to_owned()));
                 injected.push((labels, value));
@@ -148,9 +148,19 @@ impl ProxyCollector {
             matched.push((labels.clone(), requests));
             overflow.push((labels, over));
         }
-        counters(encoder, "glooshot_proxy_injected", "Requests that were faulted", &injected)?;
-        counters(encoder, "glooshot_proxy_matched", "Requests that a fault applied to, hit or not", &matched)?;
-        counters(encoder, "glooshot_proxy_faults_overflow", "Requests that passed because of a cap", &overflow)?;
+        counters(encoder, "glooshot_proxy_injected", "Requests and connections that were faulted", &injected)?;
+        counters(
+            encoder,
+            "glooshot_proxy_matched",
+            "Requests and connections that a fault applied to, hit or not",
+            &matched,
+        )?;
+        counters(
+            encoder,
+            "glooshot_proxy_faults_overflow",
+            "Requests and connections that passed because of a cap",
+            &overflow,
+        )?;
         let labels: Labels = vec![("experiment", name)];
         let plan = self.shared.slot.pointer().load();
         let armed = plan.experiment().is_some_and(|live| self.shared.slot.injects(live, Moment::now()));
@@ -162,7 +172,13 @@ impl ProxyCollector {
             f64::from(u8::from(armed)),
         )?;
         let active = f64::from(run.active_delays());
-        gauge(encoder, "glooshot_proxy_active_faults", "Requests that are being delayed", &labels, active)
+        gauge(
+            encoder,
+            "glooshot_proxy_active_faults",
+            "Requests and connections that are being delayed",
+            &labels,
+            active,
+        )
     }
 
     fn connections(&self, encoder: &mut DescriptorEncoder<'_>, totals: &Totals) -> fmt::Result {
@@ -195,7 +211,7 @@ impl ProxyCollector {
             "HTTP/2 streams that were refused because too many were open",
             &single(totals.streams_refused),
         )?;
-        let help = "Requests that no fault could hit because of their caller, while faults were on";
+        let help = "Requests and new connections that no fault could hit because of their caller, while faults were on";
         counters(encoder, "glooshot_proxy_exempt", help, &single(totals.exempt))?;
         let help = "Lines of the access log that there was no room for";
         counters(encoder, "glooshot_proxy_access_log_lost", help, &single(totals.lines_lost))?;

@@ -27,7 +27,7 @@ pub(crate) struct LiveFault {
     pub(crate) share: u128,
     /// What is done.
     pub(crate) disruption: Disruption,
-    /// The marker on every response that it touches.
+    /// The marker on every response that it touches, and in the access log.
     pub(crate) marker: HeaderValue,
     /// What it has done in this run.
     pub(crate) counters: Arc<FaultCounters>,
@@ -36,6 +36,8 @@ pub(crate) struct LiveFault {
 /// What one fault has done, across all cores and plans of one run.
 #[derive(Debug, Default)]
 pub(crate) struct FaultCounters {
+    /// It counts connections, not requests.
+    of_connections: bool,
     requests: AtomicU64,
     aborted: AtomicU64,
     delayed: AtomicU64,
@@ -43,12 +45,22 @@ pub(crate) struct FaultCounters {
 }
 
 impl FaultCounters {
-    /// Counts a request that the fault applies to.
+    /// Counters of a fault that does this.
+    pub(crate) fn new(disruption: Disruption) -> Self {
+        Self { of_connections: disruption.is_of_connections(), ..Self::default() }
+    }
+
+    /// The words for what is aborted and for what is delayed.
+    pub(crate) const fn kinds(&self) -> [&'static str; 2] {
+        if self.of_connections { ["reset", "connection-delay"] } else { ["abort", "delay"] }
+    }
+
+    /// Counts a request or connection that the fault applies to.
     pub(crate) fn matched(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts an abort.
+    /// Counts an abort or a reset.
     pub(crate) fn aborted(&self) {
         self.aborted.fetch_add(1, Ordering::Relaxed);
     }
@@ -58,12 +70,12 @@ impl FaultCounters {
         self.delayed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a request that was hit, but passed because of a cap.
+    /// Counts a request or connection that was hit, but passed because of a cap.
     pub(crate) fn overflowed(&self) {
         self.overflow.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Requests that applied, were aborted, were delayed, and passed because of a cap.
+    /// How many applied, were aborted, were delayed, and passed because of a cap.
     pub(crate) fn read(&self) -> [u64; 4] {
         [&self.requests, &self.aborted, &self.delayed, &self.overflow].map(|counter| counter.load(Ordering::Relaxed))
     }
@@ -73,9 +85,11 @@ impl LiveFault {
     /// Compiles all faults of an experiment; they count into the state of its run.
     pub(crate) fn compile_all(experiment: &PlannedExperiment, run: &RunState) -> Result<Vec<Arc<Self>>, Refusal> {
         let faults = experiment.faults.iter().enumerate().map(|(index, fault)| {
+            let counters = run.counters(index);
+            let [abort, delay] = counters.kinds();
             let kind = match fault.disruption {
-                Disruption::AbortHttp(_) | Disruption::AbortGrpc(_) => "abort",
-                Disruption::Delay { .. } => "delay",
+                Disruption::AbortHttp(_) | Disruption::AbortGrpc(_) | Disruption::ResetConnection => abort,
+                Disruption::Delay { .. } | Disruption::DelayConnection { .. } => delay,
             };
             let marker = format!("{kind}; experiment={}; fault={index}", experiment.name);
             Ok(Arc::new(Self {
@@ -85,13 +99,13 @@ impl LiveFault {
                 share: fault.percentage.of_two_to_the_64(),
                 disruption: fault.disruption,
                 marker: HeaderValue::from_str(&marker).map_err(|error| Refusal::Pattern(error.to_string()))?,
-                counters: run.counters(index),
+                counters,
             }))
         });
         faults.collect()
     }
 
-    /// Whether requests to this port can be hit.
+    /// Whether requests or connections to this port can be hit.
     pub(crate) fn hits(&self, port: &ServicePort) -> bool {
         self.destinations.iter().any(|d| d.service == port.service && d.port.is_none_or(|p| p == port.port))
     }
@@ -102,8 +116,13 @@ impl LiveFault {
             destination.service == request.port.service
                 && destination.port.is_none_or(|port| port == request.port.port)
                 && destination.subset.as_deref().is_none_or(|subset| request.subset == Some(subset))
-        }) && (self.origins.is_empty() || request.source.is_some_and(|source| self.origins.contains(source)))
+        }) && self.is_about(request.source)
             && self.matcher.matches(request.method, request.path, request.headers)
+    }
+
+    /// Whether what this caller sends can be hit; an unknown one matches no name.
+    pub(crate) fn is_about(&self, source: Option<&ServiceName>) -> bool {
+        self.origins.is_empty() || source.is_some_and(|source| self.origins.contains(source))
     }
 }
 

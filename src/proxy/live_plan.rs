@@ -50,8 +50,10 @@ pub(crate) struct RouteView {
     origin: Arc<LiveRoute>,
     /// The plan's own endpoints.
     fresh: Option<Arc<LiveRoute>>,
-    /// The faults whose destination this is, in the order of the spec.
+    /// The faults on requests whose destination this is, in the order of the spec.
     pub(crate) faults: Vec<Arc<LiveFault>>,
+    /// The faults on new connections whose destination this is, in the order of the spec.
+    pub(crate) connection_faults: Vec<Arc<LiveFault>>,
     /// The conditions that measure this.
     pub(crate) guards: Vec<RouteGuard>,
 }
@@ -399,9 +401,10 @@ impl PlanSlot {
     ) -> RouteView {
         let planned = plan.routes.iter().find(|route| route.port == origin.port && !route.endpoints.is_empty());
         let live = |route: &PlannedRoute| Arc::new(LiveRoute::new(route, &self.identities));
-        let faults = faults.iter().filter(|fault| fault.hits(&origin.port)).cloned().collect();
+        let faults = faults.iter().filter(|fault| fault.hits(&origin.port)).cloned();
+        let (connection_faults, faults) = faults.partition(|fault| fault.disruption.is_of_connections());
         let guards = experiment.map_or_else(Vec::new, |live| live.run.guards_of(&origin.port));
-        RouteView { origin: live(&origin.route), fresh: planned.map(live), faults, guards }
+        RouteView { origin: live(&origin.route), fresh: planned.map(live), faults, connection_faults, guards }
     }
 }
 

@@ -1,10 +1,10 @@
-//! The data plane: an HTTP proxy that injects the faults of a plan into a share of the requests.
+//! The data plane: an HTTP proxy that injects the faults of a plan into a share of the requests, and of the connections.
 //!
 //! # The life of a request, in the order in which it meets the files
 //!
 //! 1. `listen`: one listener for each Service port and core; a permit, then the connection.
-//! 2. `sniff`, `connection`: the first bytes tell the protocol. `tls` ends where there is a certificate; anything unknown
-//!    goes through `tunnel`.
+//! 2. `at_connect`: a fault may reset the new connection or hold it back. `sniff`, `connection`: the first bytes tell the
+//!    protocol. `tls` ends where there is a certificate; anything unknown goes through `tunnel`.
 //! 3. `handle`: one screen, the five steps of a request:
 //!    `admit` (the strict gate) -> `select` (subset, and which fault hits) -> `disrupt` (abort or delay) ->
 //!    `forward` (with `rewrite`, `balance` and `connect`) -> `respond` (and `body`, which ends the exchange).
@@ -21,6 +21,7 @@ mod access_log;
 mod activity;
 mod admit;
 mod answered;
+mod at_connect;
 mod balance;
 mod body;
 mod client_tap;
@@ -131,7 +132,7 @@ pub struct ProxyConfig {
     pub forwarded_for: ForwardedFor,
     /// The share of requests, from 0 to 1, that the access log writes where somebody listens to it.
     pub access_log_share: f64,
-    /// Callers whose requests are never faulted: those that check our health for somebody else.
+    /// Callers whose requests and connections are never faulted: those that check our health for somebody else.
     pub exempt: Vec<IpAddr>,
 }
 

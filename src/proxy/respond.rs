@@ -112,7 +112,7 @@ fn abort(exchange: &mut Exchange, fault: &LiveFault) -> Response<ResponseBody> {
             *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         }
-        Disruption::Delay { .. } => {}
+        Disruption::Delay { .. } | Disruption::ResetConnection | Disruption::DelayConnection { .. } => {}
     }
     response.headers_mut().insert(FAULT_HEADER, fault.marker.clone());
     own(response, exchange, Flag::FaultAbort)

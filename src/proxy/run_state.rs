@@ -55,7 +55,7 @@ pub(crate) struct RunState {
     origins: BTreeSet<ServiceName>,
     seen: Mutex<BTreeSet<ServiceName>>,
     all_seen: AtomicBool,
-    /// Requests that may still be faulted; `u64::MAX` is no limit.
+    /// Requests and connections that may still be faulted; `u64::MAX` is no limit.
     budget: AtomicU64,
     max_delays: u32,
     delays: AtomicU32,
@@ -63,7 +63,7 @@ pub(crate) struct RunState {
     tripped: AtomicBool,
     blind: AtomicBool,
     armed_at: AtomicU64,
-    /// When the last injected response started.
+    /// When the last injected response started, or the last injection at connect.
     last_injected: AtomicU64,
     release: Mutex<CancellationToken>,
     signals: watch::Sender<Signals>,
@@ -77,7 +77,7 @@ impl RunState {
             uid: planned.uid.clone(),
             name: planned.name.clone(),
             guards: planned.conditions.iter().map(|c| Arc::new(Guard::new(c.clone(), cores))).collect(),
-            counters: planned.faults.iter().map(|_| Arc::default()).collect(),
+            counters: planned.faults.iter().map(|fault| Arc::new(FaultCounters::new(fault.disruption))).collect(),
             origins: planned.faults.iter().flat_map(|fault| fault.origins.iter().cloned()).collect(),
             seen: Mutex::default(),
             all_seen: AtomicBool::new(planned.faults.iter().all(|fault| fault.origins.is_empty())),
@@ -123,7 +123,7 @@ impl RunState {
         }
     }
 
-    /// Switches the faults off, and lets every delayed request go.
+    /// Switches the faults off, and lets every delayed request and connection go.
     pub(crate) fn disarm(&self) {
         self.armed.store(false, Ordering::SeqCst);
         self.release.lock().unwrap_or_else(PoisonError::into_inner).cancel();
@@ -159,19 +159,19 @@ impl RunState {
         self.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
     }
 
-    /// Takes a place among the delayed requests; `None` when all are taken.
+    /// Takes a place among the delayed requests and connections; `None` when all are taken.
     pub(crate) fn begin_delay(self: &Arc<Self>) -> Option<ActiveDelay> {
         let within = |active: u32| (active < self.max_delays).then_some(active + 1);
         self.delays.fetch_update(Ordering::AcqRel, Ordering::Acquire, within).ok()?;
         Some(ActiveDelay(Arc::clone(self)))
     }
 
-    /// Requests that are being delayed now.
+    /// Requests and connections that are being delayed now.
     pub(crate) fn active_delays(&self) -> u32 {
         self.delays.load(Ordering::Acquire)
     }
 
-    /// Notes that an injected response starts.
+    /// Notes that an injected response starts, or that a connection is faulted.
     pub(crate) fn injected_at(&self, now: Moment) {
         self.last_injected.fetch_max(now.as_nanos(), Ordering::Relaxed);
     }
@@ -267,7 +267,7 @@ impl RunState {
     }
 }
 
-/// A place among the delayed requests, given back when dropped.
+/// A place among the delayed requests and connections, given back when dropped.
 #[derive(Debug)]
 pub(crate) struct ActiveDelay(Arc<RunState>);
 

@@ -49,7 +49,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) forwarded_for: ForwardedFor,
     pub(crate) access_log_share: f64,
-    /// Callers whose requests are never faulted.
+    /// Callers whose requests and connections are never faulted.
     pub(crate) exempt: Vec<IpAddr>,
     /// The proxy stops, and should get no more traffic.
     pub(crate) draining: AtomicBool,
@@ -86,6 +86,7 @@ pub(crate) struct Worker {
     pub(crate) metrics: Shard,
     plan: RefCell<LocalPlan>,
     dice: RefCell<Dice>,
+    connection_dice: RefCell<Dice>,
     random: RefCell<fastrand::Rng>,
     phase: Cell<Phase>,
     requests: Cell<usize>,
@@ -100,6 +101,18 @@ pub(crate) struct Worker {
 struct Dice {
     seed: Option<u64>,
     rng: fastrand::Rng,
+}
+
+impl Dice {
+    /// A roll; `salt` tells apart the dice of one run.
+    fn roll(&mut self, plan: &LivePlan, salt: u64) -> u64 {
+        let seed = plan.experiment().and_then(|experiment| experiment.seed);
+        if self.seed != seed {
+            self.seed = seed;
+            self.rng = seed.map_or_else(fastrand::Rng::new, |seed| fastrand::Rng::with_seed(seed ^ salt));
+        }
+        self.rng.u64(..)
+    }
 }
 
 #[derive(Debug)]
@@ -120,6 +133,7 @@ impl Worker {
             metrics: Shard::new(published, Arc::clone(&shared.series_made), limits.series),
             plan: RefCell::new(Rc::new(shared.slot.pointer().load_full())),
             dice: RefCell::default(),
+            connection_dice: RefCell::default(),
             random: RefCell::new(fastrand::Rng::new()),
             phase: Cell::default(),
             requests: Cell::new(0),
@@ -148,13 +162,13 @@ impl Worker {
 
     /// A roll of the dice that decide which requests are faulted.
     pub(crate) fn roll(&self, plan: &LivePlan) -> u64 {
-        let mut dice = self.dice.borrow_mut();
-        let seed = plan.experiment().and_then(|experiment| experiment.seed);
-        if dice.seed != seed {
-            dice.seed = seed;
-            dice.rng = seed.map_or_else(fastrand::Rng::new, |seed| fastrand::Rng::with_seed(seed ^ self.core as u64));
-        }
-        dice.rng.u64(..)
+        self.dice.borrow_mut().roll(plan, self.core as u64)
+    }
+
+    /// A roll of those that decide which new connections are faulted. They are others, so that a seed hits the same
+    /// requests whatever connections carry them.
+    pub(crate) fn roll_for_connection(&self, plan: &LivePlan) -> u64 {
+        self.connection_dice.borrow_mut().roll(plan, !(self.core as u64))
     }
 
     /// A request has begun.

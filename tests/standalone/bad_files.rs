@@ -201,7 +201,7 @@ fn a_fault_that_is_two_or_none_is_refused() {
         &with("percentage: 50", "delay: {duration: 1s}, percentage: 50"),
         &[path, "both abort and delay"],
     );
-    is_refused("none", &with("abort: {httpStatus: 500}, ", ""), &[path, "needs abort or delay"]);
+    is_refused("none", &with("abort: {httpStatus: 500}, ", ""), &[path, "needs abort, delay or connection"]);
     is_refused("no fault", &with(", fault: {abort: {httpStatus: 500}, percentage: 50}", ""), &[path, "required"]);
 }
 

@@ -31,7 +31,7 @@ fn an_unknown_field_is_an_error_that_suggests_the_near_name() {
     for (spec, expected) in [
         (
             "{spec: {faults: [{fault: {percent: 5}}]}}",
-            "spec.spec.faults[0].fault.percent: unknown field; known here are \"abort\", \"delay\", \"percentage\"",
+            "spec.spec.faults[0].fault.percent: unknown field; known here are \"abort\", \"connection\", \"delay\", \"percentage\"",
         ),
         (
             "{spec: {faults: [{fault: {percentge: 5}}]}}",
@@ -50,6 +50,22 @@ fn an_unknown_field_is_an_error_that_suggests_the_near_name() {
         (
             "{spec: {faults: [{fault: {httpStatus: 500}}]}}",
             "spec.spec.faults[0].fault.httpStatus: unknown field; \"httpStatus\" belongs one level deeper, under spec.spec.faults[0].fault.abort",
+        ),
+        (
+            "{spec: {faults: [{fault: {conection: {reset: true}}}]}}",
+            "spec.spec.faults[0].fault.conection: unknown field; did you mean \"connection\"?",
+        ),
+        (
+            "{spec: {faults: [{fault: {connection: {rest: true}}}]}}",
+            "spec.spec.faults[0].fault.connection.rest: unknown field; did you mean \"reset\"?",
+        ),
+        (
+            "{spec: {faults: [{fault: {reset: true}}]}}",
+            "spec.spec.faults[0].fault.reset: unknown field; \"reset\" belongs one level deeper, under spec.spec.faults[0].fault.connection",
+        ),
+        (
+            "{spec: {faults: [{fault: {connection: {percentage: 5}}}]}}",
+            "spec.spec.faults[0].fault.connection.percentage: unknown field; \"percentage\" belongs one level up, beside \"connection\"",
         ),
         (
             "{spec: {faults: [{fault: {abort: {percentage: 5}}}]}}",

@@ -95,8 +95,18 @@ fn refused(result: Result<(), String>, words: &str) {
 #[test]
 fn a_plan_reads_back_as_it_was_written() {
     plan().check().unwrap();
-    let json = serde_json::to_string(&plan()).unwrap();
-    assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), plan());
+    for disruption in [
+        Disruption::AbortHttp(500),
+        Disruption::AbortGrpc(14),
+        Disruption::Delay { duration: Duration::from_secs(2), jitter: Duration::from_millis(1) },
+        Disruption::ResetConnection,
+        Disruption::DelayConnection { duration: Duration::from_secs(2), jitter: Duration::from_millis(1) },
+    ] {
+        let mut plan = plan();
+        plan.experiment.as_mut().unwrap().faults[0].disruption = disruption;
+        let json = serde_json::to_string(&plan).unwrap();
+        assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), plan);
+    }
     let nothing = Plan::default();
     assert_eq!(serde_json::from_str::<Plan>(&serde_json::to_string(&nothing).unwrap()).unwrap(), nothing);
 }
@@ -114,14 +124,44 @@ fn statuses_and_delays_are_within_their_ranges() {
         duration: Duration::from_secs(duration),
         jitter: Duration::from_secs(jitter),
     };
-    refused(with(delay(61, 0)), "at most 60s");
-    refused(with(delay(1, 2)), "at most the delay");
-    with(delay(60, 60)).unwrap();
+    let hold = |duration: u64, jitter: u64| Disruption::DelayConnection {
+        duration: Duration::from_secs(duration),
+        jitter: Duration::from_secs(jitter),
+    };
+    for delay in [delay, hold] {
+        refused(with(delay(61, 0)), "at most 60s");
+        refused(with(delay(1, 2)), "at most the delay");
+        with(delay(60, 60)).unwrap();
+    }
+    with(Disruption::ResetConnection).unwrap();
 }
 
 #[test]
 fn a_fault_without_a_destination_would_hit_everything_and_is_refused() {
     refused(with_fault(|fault| fault.destinations.clear()), "must have a destination");
+}
+
+#[test]
+fn a_fault_on_connections_has_no_request_to_match_and_no_subset() {
+    for disruption in
+        [Disruption::ResetConnection, Disruption::DelayConnection { duration: MAX_DELAY, jitter: Duration::ZERO }]
+    {
+        let with = |change: fn(&mut PlannedFault)| {
+            with_fault(|fault| {
+                fault.disruption = disruption;
+                change(fault);
+            })
+        };
+        with(|fault| fault.origins = vec![ratings()]).unwrap();
+        refused(
+            with(|fault| fault.matches.methods = vec!["GET".into()]),
+            "experiment.faults[0].matches: a connection has no request",
+        );
+        refused(
+            with(|fault| fault.destinations[0].subset = Some("v1".into())),
+            "experiment.faults[0].destinations[0]: a connection has no subset",
+        );
+    }
 }
 
 #[test]

@@ -7,10 +7,12 @@
     clippy::needless_pass_by_value
 )]
 
+use std::time::Duration;
+
 use glooshot_api::{
     experiment::Experiment,
     names::{KnownPort, ServiceName, ServicePort},
-    plan::{HeaderRule, HeaderValueRule, MatchRule, TextMatch},
+    plan::{Disruption, HeaderRule, HeaderValueRule, MatchRule, TextMatch},
     validate::{self, Violations},
 };
 use serde_json::{Value, json};
@@ -87,9 +89,13 @@ fn a_fault_says_whom_it_hits_what_it_does_and_how_often() {
         "faults[0].fault",
         "is required, as in",
     );
-    refused(with_fault(json!({"percentage": 5})), "faults[0].fault", "needs abort or delay");
+    refused(with_fault(json!({"percentage": 5})), "faults[0].fault", "needs abort, delay or connection");
     let both = json!({"abort": {"httpStatus": 500}, "delay": {"duration": "1s"}, "percentage": 5});
     refused(with_fault(both), "faults[0].fault", "both abort and delay");
+    let both = json!({"delay": {"duration": "1s"}, "connection": {"reset": true}, "percentage": 5});
+    refused(with_fault(both), "faults[0].fault", "both delay and connection");
+    let both = json!({"abort": {"httpStatus": 500}, "connection": {"reset": true}, "percentage": 5});
+    refused(with_fault(both), "faults[0].fault", "both abort and connection");
     let twice = json!([{"name": "ratings"}, {"name": "ratings", "namespace": "bookinfo"}]);
     let fault = json!({"destinationServices": twice, "fault": {"abort": {"httpStatus": 500}, "percentage": 5}});
     refused(json!({ "faults": [fault] }), "faults[0].destinationServices[1]", "in this list already");
@@ -154,6 +160,83 @@ fn a_delay_is_at_most_a_minute_and_its_jitter_at_most_the_delay() {
     refused(with_fault(jitter), "faults[0].fault.delay.jitter", "not be longer than the delay");
     validate::check(&experiment(with_fault(json!({"delay": {"duration": "60s", "jitter": "60s"}, "percentage": 5}))))
         .unwrap();
+}
+
+#[test]
+fn a_connection_is_reset_or_held_back_for_at_most_a_minute() {
+    let with = |connection: Value| with_fault(json!({"connection": connection, "percentage": 5}));
+    let at = |field: &str| format!("faults[0].fault.connection{field}");
+    refused(with(json!({})), &at(""), "needs reset or delay, as in reset: true or");
+    refused(with(json!({"reset": false})), &at(".reset"), "false does nothing");
+    refused(with(json!({"reset": true, "delay": {"duration": "1s"}})), &at(""), "both reset and delay");
+    refused(with(json!({"delay": {"duration": "0s"}})), &at(".delay.duration"), "longer than 0, as in \"2s\"");
+    refused(with(json!({"delay": {"duration": "61s"}})), &at(".delay.duration"), "at most 60s");
+    let jitter = json!({"delay": {"duration": "1s", "jitter": "1001ms"}});
+    refused(with(jitter), &at(".delay.jitter"), "not be longer than the delay");
+    for (connection, disruption) in [
+        (json!({"reset": true}), Disruption::ResetConnection),
+        (
+            json!({"delay": {"duration": "60s", "jitter": "1s"}}),
+            Disruption::DelayConnection { duration: Duration::from_secs(60), jitter: Duration::from_secs(1) },
+        ),
+    ] {
+        let scenario = validate::validate(&experiment(with(connection)), &known(&[("bookinfo", "ratings")])).unwrap();
+        assert_eq!(scenario.faults[0].disruption, disruption);
+    }
+}
+
+#[test]
+fn a_connection_fault_has_no_match_since_there_is_no_request_at_connect() {
+    for matches in [json!({"methods": ["GET"]}), json!({"path": {"prefix": "/"}}), json!({})] {
+        let mut fault = ratings(json!({"connection": {"reset": true}, "percentage": 5}));
+        fault["match"] = matches;
+        refused(
+            json!({ "faults": [fault] }),
+            "faults[0].match",
+            "no request yet; leave it out, or choose by caller, as in",
+        );
+    }
+    let mut by_caller = ratings(json!({"connection": {"reset": true}, "percentage": 5}));
+    by_caller["originServices"] = json!([{"name": "reviews"}]);
+    validate::check(&experiment(json!({ "faults": [by_caller] }))).unwrap();
+}
+
+#[test]
+fn a_connection_fault_has_no_subset_since_no_endpoint_is_chosen_at_connect() {
+    let ports = [KnownPort { subsets: vec!["v1".into(), "v4".into()], ..known(&[("bookinfo", "reviews")]).remove(0) }];
+    let on = |names: Value, fault: Value| {
+        let body = json!({"faults": [{"destinationServices": names, "fault": fault}]});
+        validate::check(&experiment(body)).unwrap().resolve(&ports)
+    };
+    let upstreams = json!([{"name": "bookinfo-reviews-9080"}, {"name": "bookinfo-reviews-v4-9080"}]);
+    let violations = on(upstreams.clone(), json!({"connection": {"reset": true}, "percentage": 5})).unwrap_err();
+    assert_eq!(
+        lines(&violations),
+        [
+            "spec.spec.faults[0].destinationServices[1]: names the subset v4 of bookinfo/reviews; a connection fault comes before an endpoint is chosen: name the whole service, as in {name: reviews, namespace: bookinfo}"
+        ]
+    );
+    on(json!([{"name": "reviews"}]), json!({"connection": {"reset": true}, "percentage": 5})).unwrap();
+    on(upstreams, json!({"abort": {"httpStatus": 500}, "percentage": 5})).unwrap();
+}
+
+#[test]
+fn connections_and_the_requests_on_them_are_two_rolls_of_the_dice() {
+    let fault = |what: &str, how: Value, percentage: f64| ratings(json!({what: how, "percentage": percentage}));
+    let reset = |percentage| fault("connection", json!({"reset": true}), percentage);
+    let hold = |percentage| fault("connection", json!({"delay": {"duration": "1s"}}), percentage);
+    let abort = |percentage| fault("abort", json!({"httpStatus": 500}), percentage);
+    validate::check(&experiment(json!({"faults": [reset(60.0), abort(60.0), hold(40.0), abort(40.0)]}))).unwrap();
+    refused(
+        json!({"faults": [reset(60.0), abort(60.0), hold(50.0)]}),
+        "faults[2].fault.percentage",
+        "on the same connections this makes 110%",
+    );
+    refused(
+        json!({"faults": [abort(60.0), reset(60.0), abort(50.0)]}),
+        "faults[2].fault.percentage",
+        "on the same requests this makes 110%",
+    );
 }
 
 #[test]

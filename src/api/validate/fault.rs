@@ -1,11 +1,11 @@
-//! The rules of `faults`: targets, percentages, aborts, delays, matches.
+//! The rules of `faults`: targets, percentages, aborts, delays, connection faults, matches.
 
 use std::time::Duration;
 
 use super::{BODY, Pass, Range, syntax};
 use crate::{
-    fault::{Abort, Delay, Fault, HeaderMatch, InjectedFault, PathMatch, RequestMatch},
-    names::{Destination, ResourceRef},
+    fault::{Abort, ConnectionFault, Delay, Fault, HeaderMatch, InjectedFault, PathMatch, RequestMatch},
+    names::{Destination, ResourceRef, ServiceName},
     pattern,
     plan::{
         Disruption, HeaderRule, HeaderValueRule, MAX_DELAY, MAX_FAULTS, MAX_MATCHES, MAX_SERVICES, MAX_TEXT, MatchRule,
@@ -34,7 +34,15 @@ impl Pass<'_> {
                 "must name at least one service, as in [{name: bookinfo-ratings-9080, namespace: glooshot}]",
             );
         }
-        let destinations = self.services(&at, &fault.destination_services, Self::destination);
+        let of_connections = fault.fault.as_ref().is_some_and(|what| what.connection.is_some());
+        let meaning = if of_connections { Self::whole_destination } else { Self::destination };
+        let destinations = self.services(&at, &fault.destination_services, meaning);
+        if of_connections && fault.matches.is_some() {
+            self.report(
+                format!("{path}.match"),
+                "does not apply to a connection fault, since there is no request yet; leave it out, or choose by caller, as in originServices: [{name: productpage, namespace: bookinfo}]",
+            );
+        }
         let matches =
             fault.matches.as_ref().map_or_else(MatchRule::default, |m| self.matches(&format!("{path}.match"), m));
         let Some(what) = &fault.fault else {
@@ -71,6 +79,21 @@ impl Pass<'_> {
         services
     }
 
+    /// What a reference to a target of a connection fault means: at connect no endpoint has been chosen.
+    fn whole_destination(&mut self, path: &str, reference: &ResourceRef) -> Option<Destination> {
+        match self.destination(path, reference)? {
+            Destination { service, subset: Some(subset), .. } => {
+                let ServiceName { namespace, name } = &service;
+                let message = format!(
+                    "names the subset {subset} of {service}; a connection fault comes before an endpoint is chosen: name the whole service, as in {{name: {name}, namespace: {namespace}}}"
+                );
+                self.report(path, message);
+                None
+            }
+            whole => Some(whole),
+        }
+    }
+
     fn percentage(&mut self, path: &str, given: Option<f64>) -> Option<Percent> {
         let Some(given) = given else {
             self.report(path, "is required, above 0 and at most 100, as in percentage: 25; there is no default, since 100 breaks production");
@@ -80,15 +103,52 @@ impl Pass<'_> {
     }
 
     fn disruption(&mut self, path: &str, fault: &Fault) -> Option<Disruption> {
-        match (&fault.abort, &fault.delay) {
-            (Some(abort), None) => self.abort(&format!("{path}.abort"), abort),
-            (None, Some(delay)) => Some(self.delay(&format!("{path}.delay"), delay)),
+        match (&fault.abort, &fault.delay, &fault.connection) {
+            (Some(abort), None, None) => self.abort(&format!("{path}.abort"), abort),
+            (None, Some(delay), None) => {
+                let (duration, jitter) = self.delay(&format!("{path}.delay"), delay);
+                Some(Disruption::Delay { duration, jitter })
+            }
+            (None, None, Some(connection)) => self.connection(&format!("{path}.connection"), connection),
+            (None, None, None) => {
+                self.report(
+                    path,
+                    "needs abort, delay or connection, as in abort: {httpStatus: 500}, delay: {duration: \"2s\"} or connection: {reset: true}",
+                );
+                None
+            }
+            (abort, delay, _) => {
+                let given = match (abort, delay) {
+                    (Some(_), Some(_)) => "both abort and delay",
+                    (Some(_), None) => "both abort and connection",
+                    _ => "both delay and connection",
+                };
+                self.report(path, format!("has {given}; give each a fault of its own"));
+                None
+            }
+        }
+    }
+
+    fn connection(&mut self, path: &str, connection: &ConnectionFault) -> Option<Disruption> {
+        match (connection.reset, &connection.delay) {
+            (Some(true), None) => Some(Disruption::ResetConnection),
+            (Some(false), None) => {
+                self.report(
+                    format!("{path}.reset"),
+                    "false does nothing; a reset is asked for as in connection: {reset: true}",
+                );
+                None
+            }
+            (None, Some(delay)) => {
+                let (duration, jitter) = self.delay(&format!("{path}.delay"), delay);
+                Some(Disruption::DelayConnection { duration, jitter })
+            }
             (Some(_), Some(_)) => {
-                self.report(path, "has both abort and delay; give each a fault of its own");
+                self.report(path, "has both reset and delay; give each a fault of its own");
                 None
             }
             (None, None) => {
-                self.report(path, "needs abort or delay, as in abort: {httpStatus: 500} or delay: {duration: \"2s\"}");
+                self.report(path, "needs reset or delay, as in reset: true or delay: {duration: \"2s\"}");
                 None
             }
         }
@@ -126,7 +186,8 @@ impl Pass<'_> {
         }
     }
 
-    fn delay(&mut self, path: &str, delay: &Delay) -> Disruption {
+    /// How long a delay is, and its jitter.
+    fn delay(&mut self, path: &str, delay: &Delay) -> (Duration, Duration) {
         let example = Duration::from_secs(2);
         let duration =
             self.duration(&format!("{path}.duration"), Some(delay.duration), example, Range::upto(MAX_DELAY));
@@ -137,7 +198,7 @@ impl Pass<'_> {
                 "must not be longer than the delay itself, as in {duration: 2s, jitter: 500ms}",
             );
         }
-        Disruption::Delay { duration, jitter }
+        (duration, jitter)
     }
 
     fn matches(&mut self, path: &str, matches: &RequestMatch) -> MatchRule {
@@ -243,12 +304,15 @@ impl Pass<'_> {
         Some(Ok(text))
     }
 
-    /// Faults on the very same requests may not add up to more than all of them.
+    /// Faults on the very same requests, or the very same connections, may not add up to more than all of them.
     fn sums(&mut self, rules: &[Option<FaultRule>]) {
         for (i, rule) in rules.iter().enumerate() {
             let Some(rule) = rule else { continue };
+            let of_connections = rule.disruption.is_of_connections();
             let same = |other: &&FaultRule| {
-                other.matches == rule.matches
+                // Connections and the requests on them are two rolls of the dice.
+                other.disruption.is_of_connections() == of_connections
+                    && other.matches == rule.matches
                     && same_set(&other.origins, &rule.origins)
                     && other.destinations.iter().any(|a| rule.destinations.iter().any(|b| overlap(a, b)))
             };
@@ -256,10 +320,11 @@ impl Pass<'_> {
             // Shares such as 33.3 + 33.3 + 33.4 may miss 100 by a rounding.
             let sum = before + rule.percentage.get();
             if before > 0.0 && sum > 100.0 + 1e-9 {
+                let what = if of_connections { "connections" } else { "requests" };
                 self.report(
                     format!("{BODY}.faults[{i}].fault.percentage"),
                     format!(
-                        "with the faults above on the same requests this makes {sum}%; together they can be at most 100"
+                        "with the faults above on the same {what} this makes {sum}%; together they can be at most 100"
                     ),
                 );
             }
