@@ -15,6 +15,8 @@ pub const ZERO_PLAN: Scale = Scale { small: 20_000, large: 10_000_000 };
 pub const ABORT_RATE: Scale = Scale { small: 20_000, large: 100_000 };
 /// E4: requests that just fail to match.
 pub const SCOPE: Scale = Scale { small: 5_000, large: 1_000_000 };
+/// E14: connections of which a percentage is reset.
+pub const CONNECTIONS: Scale = Scale { small: 2_000, large: 20_000 };
 /// E5: stops under load.
 pub const STOPS: Scale = Scale { small: 1, large: 50 };
 /// A18: bytes through an upgraded connection, each way.

@@ -1,16 +1,27 @@
 //! E8, as far as a file can carry it: a bad file is refused whole, before anything is routed or injected.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
-use crate::harness::{Setup, Upstream, experiment::Experiment, glooshot::says};
+use crate::harness::{
+    Setup, Upstream,
+    experiment::Experiment,
+    glooshot::{SERVICE, says},
+};
 
 const REFUSED_WITHIN: Duration = Duration::from_secs(20);
 
 /// The file is refused with exit code 2, an explanation that contains `hint`, and no byte upstream.
 #[track_caller]
-fn is_refused(what: &str, yaml: &str, hint: &str) {
+pub fn is_refused(what: &str, yaml: &str, hint: &str) {
+    is_refused_before(what, yaml, hint, |upstream| upstream.to_string());
+}
+
+/// The same, where the route leads to the `endpoints` that are made of an upstream's address.
+#[track_caller]
+pub fn is_refused_before(what: &str, yaml: &str, hint: &str, endpoints: impl FnOnce(SocketAddr) -> String) {
     let upstream = Upstream::ok();
-    let mut process = Setup::run(yaml).to(upstream.address()).spawn();
+    let route = format!("{SERVICE}=127.0.0.1:0->{}", endpoints(upstream.address()));
+    let mut process = Setup::run(yaml).raw_route(&route).spawn();
     let status = process.wait_for_exit(REFUSED_WITHIN);
     let lines = process.all_lines();
     assert_eq!(status.code(), Some(2), "{what}: {lines:#?}");

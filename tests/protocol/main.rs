@@ -9,6 +9,7 @@
 mod harness;
 
 mod bad_upstream;
+mod connection_faults;
 mod corpus;
 mod drain;
 mod expect;

@@ -13,17 +13,18 @@ use crate::harness::{
 };
 
 /// The beginning of a TLS 1.2 ClientHello record: type, version, length, and a body that holds every byte value.
-fn client_hello() -> Vec<u8> {
+pub fn client_hello() -> Vec<u8> {
     let body = (0..=255_u8).collect::<Vec<_>>();
     [&[0x16, 0x03, 0x01, 0x01, 0x00][..], &body].concat()
 }
 
 /// The HTTP/2 preface with prior knowledge, and an empty SETTINGS frame.
-const HTTP_2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-const REDIS: &[u8] = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$4\r\n\0\r\n\xff\r\n";
+pub const HTTP_2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// A command of Redis.
+pub const REDIS: &[u8] = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$4\r\n\0\r\n\xff\r\n";
 
 /// An upstream that sends back every byte with all bits turned over, and closes after the client did.
-fn inverting() -> Upstream {
+pub fn inverting() -> Upstream {
     Upstream::raw(|mut stream: &TcpStream, recorder: &Recorder| {
         let mut from = 0;
         while recorder.read(stream) {
@@ -35,7 +36,8 @@ fn inverting() -> Upstream {
     })
 }
 
-fn inverted(bytes: &[u8]) -> Vec<u8> {
+/// The bytes with all bits turned over.
+pub fn inverted(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().map(|byte| !byte).collect()
 }
 
