@@ -30,6 +30,7 @@ test: deps lint ## Everything with its small numbers: lint, unit, property and b
 	$(SUITE) domain $(TEST) $(call tests,src/api webhook)
 	$(SUITE) loadgen $(TEST) $(call tests,loadgen)
 	$(SUITE) protocol $(TEST) --test protocol
+	$(SUITE) interop $(TEST) --test interop
 	$(SUITE) standalone $(TEST) --test files --test standalone
 	$(SUITE) demo $(TEST) --test demo
 	@$(SUITE) --summary
@@ -56,7 +57,7 @@ audit: ## cargo-deny: licences, bans, sources; advisories where their database c
 	$(CARGO) deny check bans licenses sources
 	@$(CARGO) deny check advisories || echo "advisories: not checked (see above)"
 
-deps: ## Install what the tests need (Debian: prometheus)
+deps: ## Install what the tests need: Debian packages, and peers of the proxy into the cache
 	tests/deps.sh
 
 clean: ## Remove what was built here
