@@ -21,6 +21,8 @@ pub const CONNECTIONS: Scale = Scale { small: 2_000, large: 20_000 };
 pub const STOPS: Scale = Scale { small: 1, large: 50 };
 /// A18: bytes through an upgraded connection, each way.
 pub const TUNNEL_BYTES: Scale = Scale { small: 10 << 20, large: 1 << 30 };
+/// Bytes of one WebSocket frame that is echoed.
+pub const WEB_SOCKET_FRAME: Scale = Scale { small: 1 << 20, large: 16 << 20 };
 
 impl Scale {
     /// The number for this run.

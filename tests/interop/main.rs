@@ -18,3 +18,4 @@ mod peers;
 
 // The tests.
 mod differential;
+mod websocket;
