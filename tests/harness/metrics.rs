@@ -48,7 +48,7 @@ impl Metrics {
     }
 }
 
-/// `name{key="value",...} number` or `name number`; no label value of ours has a quote or a comma in it.
+/// `name{key="value",...} number` or `name number`; no label value of ours has a quote in it.
 fn sample(line: &str) -> Option<Sample> {
     let (series, value) = line.trim_end().rsplit_once(' ')?;
     let value = value.parse().ok()?;
@@ -57,9 +57,9 @@ fn sample(line: &str) -> Option<Sample> {
     };
     let labels = labels
         .strip_suffix('}')?
-        .split(',')
-        .filter_map(|pair| pair.split_once('='))
-        .map(|(key, value)| (key.trim().to_owned(), value.trim_matches('"').to_owned()))
+        .split("\",")
+        .filter_map(|pair| pair.split_once("=\""))
+        .map(|(key, value)| (key.trim().to_owned(), value.trim_end_matches('"').to_owned()))
         .collect();
     Some(Sample { name: name.to_owned(), labels, value })
 }

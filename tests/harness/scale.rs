@@ -22,6 +22,7 @@ pub const STOPS: Scale = Scale { small: 1, large: 50 };
 /// A18: bytes through an upgraded connection, each way.
 pub const TUNNEL_BYTES: Scale = Scale { small: 10 << 20, large: 1 << 30 };
 /// Bytes of one WebSocket frame that is echoed.
+#[allow(dead_code, reason = "only the suite interop sends frames")]
 pub const WEB_SOCKET_FRAME: Scale = Scale { small: 1 << 20, large: 16 << 20 };
 
 impl Scale {

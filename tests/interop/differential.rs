@@ -13,7 +13,14 @@ use crate::{
         wire::{self, Parsed, readable},
     },
     payloads::{PAYLOADS, bytes},
-    peers::{Server, go::GoServer, haproxy::HaProxy, hyper_server::HyperServer, nginx::Nginx},
+    peers::{
+        Server,
+        envoy::{self, Protocol},
+        go::GoServer,
+        haproxy::HaProxy,
+        hyper_server::HyperServer,
+        nginx::Nginx,
+    },
 };
 
 /// Ends the connection behind a payload that is a whole number of requests.
@@ -202,11 +209,19 @@ fn go_sees_no_more_requests_than_the_proxy_has_forwarded() {
 }
 
 #[test]
+fn envoy_sees_no_more_requests_than_the_proxy_has_forwarded() {
+    let behind = GoServer::start();
+    sees_no_more_than_was_forwarded(&envoy::Setup::to(behind.address(), Protocol::Http1).start());
+}
+
+#[test]
 fn the_servers_say_how_many_requests_they_see() {
     counts_what_it_sees(&HyperServer::start());
     counts_what_it_sees(&Nginx::start());
     counts_what_it_sees(&HaProxy::start());
-    counts_what_it_sees(&GoServer::start());
+    let go = GoServer::start();
+    counts_what_it_sees(&go);
+    counts_what_it_sees(&envoy::Setup::to(go.address(), Protocol::Http1).start());
 }
 
 #[test]

@@ -11,11 +11,18 @@ mod harness;
 #[allow(dead_code, reason = "another test binary uses the rest")]
 #[path = "../standalone/program.rs"]
 mod program;
+#[allow(dead_code, reason = "another test binary uses the rest")]
+#[path = "../standalone/trial.rs"]
+mod trial;
 
 // What the tests are made of.
 mod payloads;
 mod peers;
 
 // The tests.
+mod clients;
 mod differential;
+mod grpc;
+mod through_envoy;
+mod tls;
 mod websocket;

@@ -16,29 +16,12 @@ use tungstenite::{
 use crate::harness::{
     Glooshot, Setup, Upstream, experiment::Experiment, patience::PATIENCE, scale, upstream::Recorder, wire::find,
 };
+use crate::peers::echo::echo;
 
 const HANDSHAKE: &[u8] = b"GET /chat HTTP/1.1\r\nHost: ratings\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 /// A text frame of five letters, masked with zeros.
 const FRAME: &[u8] = b"\x81\x85\0\0\0\0hello";
-
-/// A server that sends every message back, and answers to the subprotocol `chat`.
-fn echo() -> Upstream {
-    Upstream::raw(|stream, _: &Recorder| {
-        let choose = |request: &Request, mut response: Response| {
-            if request.headers().get(SEC_WEBSOCKET_PROTOCOL).is_some_and(|asked| asked == "chat") {
-                response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("chat"));
-            }
-            Ok::<_, ErrorResponse>(response)
-        };
-        let Ok(mut socket) = tungstenite::accept_hdr(stream.try_clone().unwrap(), choose) else { return };
-        while let Ok(message) = socket.read() {
-            if (message.is_text() || message.is_binary()) && socket.send(message).is_err() {
-                return;
-            }
-        }
-    })
-}
 
 /// Opens a WebSocket through the proxy at `address`.
 #[track_caller]
@@ -186,6 +169,7 @@ fn a_delay_is_spent_before_the_handshake_and_not_on_messages() {
 #[test]
 fn a_frame_behind_a_handshake_that_the_server_refuses_is_never_tunnelled() {
     let upstream = Upstream::raw(|stream, recorder| {
+        #[allow(clippy::result_large_err, reason = "the type of tungstenite's callback")]
         let refuse = |_: &Request, _: Response| {
             let mut response = ErrorResponse::new(None);
             *response.status_mut() = StatusCode::FORBIDDEN;

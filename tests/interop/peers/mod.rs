@@ -1,11 +1,17 @@
 //! The peers, each started for one test and ended with it.
 
 pub mod background;
+pub mod certificates;
+pub mod curl;
+pub mod echo;
+pub mod envoy;
 pub mod go;
 pub mod haproxy;
 pub mod hyper_server;
 pub mod nginx;
+pub mod orders;
 pub mod port;
+pub mod tls_client;
 
 use std::{env, net::SocketAddr, path::PathBuf};
 
