@@ -3,16 +3,21 @@
 use std::{
     cell::Cell,
     future::{Future as _, poll_fn},
+    io,
     net::SocketAddr,
     pin::pin,
     rc::Rc,
+    sync::Arc,
+    time::Duration,
 };
 
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    time::timeout,
+    sync::Notify,
+    time::{sleep, timeout},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -24,7 +29,7 @@ use super::{
     limits::CONNECTION_WINDOW,
     multiplex::{self, Turn},
     pool::{self, Lease, PoolKey},
-    tapped_io::TappedIo,
+    tapped_io::{Tap, TappedIo},
     tls::{ALPN_HTTP2, Offer, UpstreamTls},
     transport::{Transport, Wire},
     worker::Worker,
@@ -116,12 +121,23 @@ pub(crate) async fn open(
 /// Connects within the limit, and lets the balancer learn from the result.
 async fn dial(worker: &Worker, address: SocketAddr) -> Option<TcpStream> {
     let stream = timeout(worker.shared.limits.connect, TcpStream::connect(address)).await;
-    let stream = stream.ok().and_then(Result::ok).filter(|stream| stream.set_nodelay(true).is_ok());
+    let stream = stream.ok().and_then(Result::ok).filter(|stream| set_up(worker, stream).is_ok());
     match &stream {
         Some(_) => worker.balancer.succeeded(address),
         None => worker.balancer.failed(address, Moment::now()),
     }
     stream
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Sees to it that small writes leave at once, and that a host that has gone is noticed: by the kernel, since servers of gRPC
+/// close connections on which they get PINGs that they did not ask for.
+fn set_up(worker: &Worker, stream: &TcpStream) -> io::Result<()> {
+    let every = worker.shared.limits.keep_alive;
+    stream.set_nodelay(true)?;
+    SockRef::from(stream)
+        .set_tcp_keepalive(&TcpKeepalive::new().with_time(every).with_interval(every / 4).with_retries(4))
 }
 
 async fn http1<S>(worker: &Worker, key: PoolKey, stream: S) -> Result<Lease, UpstreamFailure>
@@ -144,26 +160,35 @@ where
     Ok(worker.pool.adopt(key, sender, answered))
 }
 
+/// Rings when the first bytes of an upstream come.
+#[derive(Debug)]
+struct Greeting(Arc<Notify>);
+
+impl Tap for Greeting {
+    fn received(&mut self, _: &[u8]) -> io::Result<()> {
+        self.0.notify_one();
+        Ok(())
+    }
+}
+
 async fn http2<S>(worker: &Rc<Worker>, stream: S) -> Result<multiplex::Handle, UpstreamFailure>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let limits = &worker.shared.limits;
+    let greeted = Arc::new(Notify::new());
     let head_bytes = u32::try_from(limits.head_bytes).unwrap_or(u32::MAX);
     let made = hyper::client::conn::http2::Builder::new(OnThisCore(Rc::clone(worker)))
-        .timer(TokioTimer::new())
         .initial_stream_window_size(limits.stream_window)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(head_bytes)
         .max_send_buf_size(limits.stream_window as usize)
-        .keep_alive_interval(Some(limits.keep_alive))
-        .keep_alive_timeout(limits.keep_alive)
-        .handshake(TokioIo::new(stream));
+        .handshake(TokioIo::new(TappedIo::new(Vec::new(), stream, Greeting(Arc::clone(&greeted)))));
     let made = timeout(limits.handshake, made).await.map_err(|_| UpstreamFailure::Connect)?;
     let (sender, connection) = made.map_err(|_| UpstreamFailure::Reset)?;
     let most = Rc::new(Cell::new(connection.current_max_send_streams()));
     let told = Rc::clone(&most);
-    tokio::task::spawn_local(async move {
+    let mut driver = tokio::task::spawn_local(async move {
         let mut connection = pin!(connection);
         let driven = poll_fn(|cx| {
             let polled = connection.as_mut().poll(cx);
@@ -174,5 +199,11 @@ where
             tracing::trace!(%error, "upstream connection ended");
         }
     });
+    // A server begins with its SETTINGS (RFC 9113 §3.4). One that does not speak HTTP/2, or is stuck, gets no requests.
+    tokio::select! {
+        () = greeted.notified() => {}
+        _ = &mut driver => return Err(UpstreamFailure::Garbage),
+        () = sleep(limits.handshake) => return Err(UpstreamFailure::Connect),
+    }
     Ok(multiplex::Handle { sender, most })
 }

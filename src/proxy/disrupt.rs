@@ -28,8 +28,10 @@ pub(crate) async fn disrupt(exchange: &mut Exchange, selection: &Selection) -> R
         Disruption::Delay { duration, jitter } => {
             if let Some(active) = begin_delay(&run, fault) {
                 let time = jittered(duration, jitter, exchange.worker.random());
+                // Before and after: a client may give up in between, and its request was delayed all the same.
+                exchange.begins_delay(fault);
                 let held = hold(&run, active, time).await;
-                exchange.delayed(fault, held);
+                exchange.delayed(held);
             }
             Ok(())
         }

@@ -2,7 +2,6 @@
 
 use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
-use glooshot_api::plan::Disruption;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 
 use super::{
@@ -35,6 +34,8 @@ pub(crate) struct Exchange {
     status: Option<StatusCode>,
     flag: Flag,
     delay: Duration,
+    /// When a delay began that is not over.
+    delayed_since: Option<Moment>,
     /// The marker of the fault that was injected.
     marker: Option<HeaderValue>,
     /// Whether it is a gRPC call, and how that ended.
@@ -76,6 +77,7 @@ impl Exchange {
             status: None,
             flag: Flag::None,
             delay: Duration::ZERO,
+            delayed_since: None,
             marker: None,
             call: grpc::is_call(request.headers()).then(Call::default),
             head_only: *request.method() == Method::HEAD,
@@ -95,18 +97,21 @@ impl Exchange {
         self.plan.experiment().map(|experiment| &experiment.run)
     }
 
-    /// Notes a delay that was injected.
-    pub(crate) fn delayed(&mut self, fault: &LiveFault, delay: Duration) {
-        self.delay = delay;
+    /// Notes that a delay begins.
+    pub(crate) fn begins_delay(&mut self, fault: &LiveFault) {
+        self.delayed_since = Some(Moment::now());
         self.marker = Some(fault.marker.clone());
+    }
+
+    /// Notes that it is over.
+    pub(crate) fn delayed(&mut self, delay: Duration) {
+        self.delayed_since = None;
+        self.delay = delay;
     }
 
     /// Notes an abort that is injected.
     pub(crate) fn aborted(&mut self, fault: &LiveFault) {
         self.marker = Some(fault.marker.clone());
-        if let (Some(call), Disruption::AbortGrpc(code)) = (&mut self.call, fault.disruption) {
-            call.status = Some(GrpcStatus::new(code));
-        }
     }
 
     /// The marker that the response carries, if a fault touched it.
@@ -125,6 +130,11 @@ impl Exchange {
     pub(crate) fn answered(&mut self, status: StatusCode, flag: Flag) {
         self.status = Some(status);
         self.flag = flag;
+    }
+
+    /// Whether it is a gRPC call over HTTP/2.
+    pub(crate) fn is_call(&self) -> bool {
+        self.call.is_some() && self.is_multiplexed()
     }
 
     /// Notes what the head of an answer says of a gRPC call: its status, where it has no body.
@@ -161,6 +171,9 @@ impl Exchange {
         }
         let now = Moment::now();
         let latency = now.since(self.started);
+        if let Some(since) = self.delayed_since {
+            self.delay = now.since(since);
+        }
         self.caller.connection.request_ends(now);
         self.worker.request_ends();
         let key = SeriesKey {

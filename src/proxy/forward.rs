@@ -65,7 +65,9 @@ pub(crate) async fn forward(
             Wire::Http2 => rewrite::to_http2(&mut request, &transport.scheme()),
         }
         let spare = if lease.reused { spare(&request, lease.wire()) } else { None };
-        let answer = answer_in_time(&worker.shared.limits, upload.as_ref(), lease.send(request)).await?;
+        let answer = answer_in_time(&worker.shared.limits, upload.as_ref(), lease.send(request)).await;
+        // An upstream that answers nothing may be stuck with all that is on this connection.
+        let answer = answer.inspect_err(|_| lease.retire())?;
         let mut failure = match answer {
             Ok(response) => return Ok(Forwarded { response, lease, upgrade }),
             Err(failure) => failure,

@@ -1,6 +1,6 @@
 //! gRPC over HTTP/2, as far as an account of a request needs it: which requests are calls, and how they ended.
 
-use http::{HeaderMap, header::CONTENT_TYPE};
+use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 
 /// How a call ended: a code from 0 to 16 (grpc.io, "Status codes and their use in gRPC").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,6 +15,18 @@ impl GrpcStatus {
     /// A code; UNKNOWN for those that are not defined.
     pub(crate) fn new(code: u16) -> Self {
         u8::try_from(code).ok().filter(|code| *code <= MAX).map_or(UNKNOWN, Self)
+    }
+
+    /// What a client of gRPC makes of an HTTP status (grpc.io, "HTTP to gRPC Status Code Mapping").
+    pub(crate) fn of_http(status: StatusCode) -> Self {
+        Self(match status.as_u16() {
+            400 => 13,
+            401 => 16,
+            403 => 7,
+            404 => 12,
+            429 | 502..=504 => 14,
+            _ => 2,
+        })
     }
 
     /// The status in a head or in trailers, if there is one.
@@ -74,6 +86,12 @@ mod tests {
             assert_eq!((of(text).code(), of(text).is_error()), (2, true), "{text}");
         }
         assert_eq!(GrpcStatus::of(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn an_http_status_becomes_what_clients_of_grpc_make_of_it() {
+        let of = |status| GrpcStatus::of_http(StatusCode::from_u16(status).unwrap()).code();
+        assert_eq!([503, 504, 429, 404, 500, 400].map(of), [14, 14, 14, 12, 2, 13]);
     }
 
     #[test]

@@ -154,9 +154,9 @@ limits! {
         "twice what RFC 9110 §4.1 asks every server to take",
         "414",
         "glooshot_proxy_rejected_total{reason=\"target-too-long\"}";
-    streams: u32 = 100,
+    streams: u32 = 250,
         "HTTP/2 streams of one connection at a time",
-        "each can hold a window in both directions",
+        "each can hold a window in both directions; what servers of Go allow, so that a caller of one is not refused by us",
         "refused (REFUSED_STREAM); towards an upstream another connection is made",
         "glooshot_proxy_streams_refused_total";
     stream_window: u32 = 64 * 1024,
@@ -215,9 +215,9 @@ limits! {
         "more are closed",
         "-";
     keep_alive: Duration = Duration::from_secs(20),
-        "no sign of life of an upstream's HTTP/2 connection",
-        "many requests would wait for a dead peer at once",
-        "a PING, and without an answer the end of the connection",
+        "no sign of life of an upstream's host",
+        "a host that has gone would be waited for until the response's limit, again and again",
+        "the kernel asks (TCP keep-alive), four times within the same time, and ends the connection",
         "glooshot_proxy_requests_total{flag=\"UC\"}";
     tunnel_idle: Duration = Duration::from_secs(3_600),
         "no byte in a connection that is passed through or upgraded",

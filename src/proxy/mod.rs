@@ -186,7 +186,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// A certificate cannot be used.
-    #[error("TLS: {0}")]
+    #[error(transparent)]
     Tls(#[from] TlsError),
     /// A thread cannot be started.
     #[error("cannot start a worker: {0}")]

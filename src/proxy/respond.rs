@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use glooshot_api::plan::Disruption;
 use http::{
-    HeaderMap, HeaderValue, Response, StatusCode, Version,
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version,
     header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, UPGRADE, VIA},
 };
 use hyper::body::{Body as _, Bytes};
@@ -16,8 +16,13 @@ use super::{
     exchange::Exchange,
     fault::LiveFault,
     forward::{Forwarded, splice},
+    grpc::GrpcStatus,
     hop_by_hop::{self, ERROR_HEADER, FAULT_HEADER},
+    trailers,
 };
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// The response of an exchange, however it went.
 pub(crate) fn respond(
@@ -63,6 +68,7 @@ fn forward(caller: &Caller, mut exchange: Exchange, forwarded: Forwarded) -> Res
         parts.headers.remove(CONTENT_LENGTH);
     }
     hop_by_hop::strip(&mut parts.headers);
+    trailers::strip_announced(&mut parts.headers);
     mark(caller, &exchange, version, &mut parts.headers);
     Response::from_parts(parts, ResponseBody::upstream(body, exchange, forwarded.lease))
 }
@@ -105,8 +111,8 @@ fn abort(exchange: &mut Exchange, fault: &LiveFault) -> Response<ResponseBody> {
             // gRPC over HTTP/2, "Trailers-Only": the status stands in the header block and the HTTP status is 200.
             *response.body_mut() = ResponseBody::Own(None);
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-            response.headers_mut().insert("grpc-status", HeaderValue::from(code));
-            response.headers_mut().insert("grpc-message", HeaderValue::from_static("fault injected by glooshot"));
+            response.headers_mut().insert(GRPC_STATUS, HeaderValue::from(code));
+            response.headers_mut().insert(GRPC_MESSAGE, HeaderValue::from_static("fault injected by glooshot"));
         }
         Disruption::AbortHttp(status) => {
             *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
@@ -140,7 +146,10 @@ fn error(exchange: &mut Exchange, verdict: Verdict) -> Response<ResponseBody> {
 
 /// Ends the account of an exchange that we answer ourselves.
 fn own(mut response: Response<ResponseBody>, exchange: &mut Exchange, flag: Flag) -> Response<ResponseBody> {
-    if exchange.head_only {
+    if exchange.is_call() {
+        trailers_only(&mut response);
+        exchange.answered_call(response.headers());
+    } else if exchange.head_only {
         // hyper leaves the body away over HTTP/1 alone.
         let length = response.body().size_hint().exact().unwrap_or_default();
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -149,4 +158,24 @@ fn own(mut response: Response<ResponseBody>, exchange: &mut Exchange, flag: Flag
     exchange.answered(response.status(), flag);
     exchange.complete();
     response
+}
+
+/// Makes an answer one that clients of gRPC understand: HTTP 200, and the status in the head of a response without a body. What
+/// they make of a plain 503 differs, and some take its text for a message.
+fn trailers_only(response: &mut Response<ResponseBody>) {
+    if response.headers().contains_key(GRPC_STATUS) {
+        return;
+    }
+    let status = std::mem::replace(response.status_mut(), StatusCode::OK);
+    let code = GrpcStatus::of_http(status).code();
+    let why = match std::mem::replace(response.body_mut(), ResponseBody::Own(None)) {
+        ResponseBody::Own(Some(text)) => HeaderValue::from_bytes(text.trim_ascii()).ok(),
+        _ => None,
+    };
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(code)));
+    if let Some(why) = why {
+        headers.insert(GRPC_MESSAGE, why);
+    }
 }

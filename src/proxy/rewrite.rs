@@ -10,7 +10,7 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 
-use super::hop_by_hop;
+use super::{hop_by_hop, trailers};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -77,6 +77,7 @@ pub(crate) fn rewrite<B>(request: &mut Request<B>, marks: &Marks<'_>) -> bool {
     let has_chunks = headers.contains_key(TRANSFER_ENCODING);
     let takes_trailers = headers.get_all(TE).iter().flat_map(hop_by_hop::tokens).any(is_trailers);
     hop_by_hop::strip(headers);
+    trailers::strip_announced(headers);
     if version == Version::HTTP_2 {
         join_cookies(headers);
         if takes_trailers {

@@ -4,6 +4,7 @@
 
 use std::{
     fs::File,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     io::{self, Read as _},
     path::{Path, PathBuf},
     sync::{
@@ -54,12 +55,12 @@ pub struct UpstreamTrust {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {problem}")]
     Read {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        problem: io::Error,
     },
     /// A file does not hold what it should.
     #[error("{path} {problem}")]
@@ -77,6 +78,8 @@ pub(crate) struct Termination {
     pub(crate) config: Arc<ServerConfig>,
     current: Arc<CurrentCertificate>,
     files: CertificateFiles,
+    /// The fingerprint of what the files held when they were read first.
+    loaded: u64,
 }
 
 /// The certificate that new sessions get.
@@ -96,6 +99,8 @@ pub(crate) struct UpstreamTls {
     pub(crate) server_name: ServerName<'static>,
     current: ArcSwap<Offers>,
     ca: Option<PathBuf>,
+    /// The fingerprint of what the file held when it was read first.
+    loaded: u64,
 }
 
 /// The configurations of a session, by what it offers to speak.
@@ -125,7 +130,7 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    let failed = |source| TlsError::Read { path: path.to_owned(), source };
+    let failed = |problem| TlsError::Read { path: path.to_owned(), problem };
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes)).map_err(failed)?;
     Ok(bytes)
@@ -145,15 +150,27 @@ fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>,
     Ok(found)
 }
 
+/// What files hold.
+type Bytes = Vec<Vec<u8>>;
+
+/// Tells whether files have changed, without keeping a key a second time.
+fn fingerprint(bytes: &Bytes) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
+}
+
 impl CertificateFiles {
-    /// The files' bytes, to see whether they have changed.
-    fn read(&self) -> Result<Vec<Vec<u8>>, TlsError> {
+    fn read(&self) -> Result<Bytes, TlsError> {
         Ok(vec![read(&self.certificate)?, read(&self.key)?])
     }
 
-    fn load(&self) -> Result<Arc<CertifiedKey>, TlsError> {
-        let chain = certificates(&self.certificate, &read(&self.certificate)?)?;
-        let key = PrivateKeyDer::from_pem_slice(&read(&self.key)?)
+    fn parse(&self, bytes: &Bytes) -> Result<Arc<CertifiedKey>, TlsError> {
+        let [certificate, key] = bytes.as_slice() else {
+            return Err(content(&self.certificate, "was not read together with its key"));
+        };
+        let chain = certificates(&self.certificate, certificate)?;
+        let key = PrivateKeyDer::from_pem_slice(key)
             .map_err(|error| content(&self.key, format!("holds no private key: {error}")))?;
         let certified = CertifiedKey::from_der(chain, key, &provider())
             .map_err(|error| content(&self.key, format!("does not fit {}: {error}", self.certificate.display())))?;
@@ -164,14 +181,15 @@ impl CertificateFiles {
 impl Termination {
     /// Reads the files.
     pub(crate) fn load(files: CertificateFiles) -> Result<Self, TlsError> {
-        let current = Arc::new(CurrentCertificate(ArcSwap::new(files.load()?)));
+        let loaded = files.read()?;
+        let current = Arc::new(CurrentCertificate(ArcSwap::new(files.parse(&loaded)?)));
         let config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| content(&files.certificate, error.to_string()))?
             .with_no_client_auth();
         let mut config = config.with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()];
-        Ok(Self { config: Arc::new(config), current, files })
+        Ok(Self { config: Arc::new(config), current, files, loaded: fingerprint(&loaded) })
     }
 }
 
@@ -184,7 +202,9 @@ impl UpstreamTls {
                 "is no name that a certificate can be for, as in ratings.bookinfo.svc",
             )
         })?;
-        Ok(Self { server_name, current: ArcSwap::from_pointee(offers(trust.ca.as_deref())?), ca: trust.ca })
+        let loaded = trust.ca.iter().map(|path| read(path)).collect::<Result<Bytes, _>>()?;
+        let current = ArcSwap::from_pointee(offers(trust.ca.as_deref(), &loaded)?);
+        Ok(Self { server_name, current, ca: trust.ca, loaded: fingerprint(&loaded) })
     }
 
     /// The configuration of a new session.
@@ -199,12 +219,12 @@ impl UpstreamTls {
     }
 }
 
-fn offers(ca: Option<&Path>) -> Result<Offers, TlsError> {
+fn offers(ca: Option<&Path>, bytes: &Bytes) -> Result<Offers, TlsError> {
     let mut roots = RootCertStore::empty();
-    match ca {
+    match ca.zip(bytes.first()) {
         None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        Some(path) => {
-            for certificate in certificates(path, &read(path)?)? {
+        Some((path, pem)) => {
+            for certificate in certificates(path, pem)? {
                 roots.add(certificate).map_err(|error| content(path, format!("holds no authority: {error}")))?;
             }
         }
@@ -236,30 +256,40 @@ pub(crate) struct Reloads {
 
 /// Something that files say, and that can be said anew.
 trait Reloadable {
-    /// The bytes of the files.
-    fn bytes(&self) -> Result<Vec<Vec<u8>>, TlsError>;
+    /// The fingerprint of what the files held when they were read first.
+    fn loaded(&self) -> u64;
+    /// What they hold now.
+    fn bytes(&self) -> Result<Bytes, TlsError>;
     /// Takes what they say.
-    fn reload(&self) -> Result<(), TlsError>;
+    fn take(&self, bytes: &Bytes) -> Result<(), TlsError>;
 }
 
 impl Reloadable for Termination {
-    fn bytes(&self) -> Result<Vec<Vec<u8>>, TlsError> {
+    fn loaded(&self) -> u64 {
+        self.loaded
+    }
+
+    fn bytes(&self) -> Result<Bytes, TlsError> {
         self.files.read()
     }
 
-    fn reload(&self) -> Result<(), TlsError> {
-        self.current.0.store(self.files.load()?);
+    fn take(&self, bytes: &Bytes) -> Result<(), TlsError> {
+        self.current.0.store(self.files.parse(bytes)?);
         Ok(())
     }
 }
 
 impl Reloadable for UpstreamTls {
-    fn bytes(&self) -> Result<Vec<Vec<u8>>, TlsError> {
+    fn loaded(&self) -> u64 {
+        self.loaded
+    }
+
+    fn bytes(&self) -> Result<Bytes, TlsError> {
         self.ca.iter().map(|path| read(path)).collect()
     }
 
-    fn reload(&self) -> Result<(), TlsError> {
-        self.current.store(Arc::new(offers(self.ca.as_deref())?));
+    fn take(&self, bytes: &Bytes) -> Result<(), TlsError> {
+        self.current.store(Arc::new(offers(self.ca.as_deref(), bytes)?));
         Ok(())
     }
 }
@@ -293,15 +323,15 @@ impl Reloader {
 
 fn look_after(all: &[Arc<dyn Reloadable + Send + Sync>], reloads: &Reloads, stopped: &Receiver<()>) {
     // What cannot be read now is looked at again; what could be read is only taken when it has changed.
-    let mut known: Vec<Option<Vec<Vec<u8>>>> = all.iter().map(|one| one.bytes().ok()).collect();
+    let mut known: Vec<u64> = all.iter().map(|one| one.loaded()).collect();
     while stopped.recv_timeout(RELOAD) == Err(RecvTimeoutError::Timeout) {
         for (one, known) in all.iter().zip(&mut known) {
             let Ok(bytes) = one.bytes() else { continue };
-            if known.as_ref() == Some(&bytes) {
+            if *known == fingerprint(&bytes) {
                 continue;
             }
-            *known = Some(bytes);
-            match one.reload() {
+            *known = fingerprint(&bytes);
+            match one.take(&bytes) {
                 Ok(()) => {
                     reloads.taken.fetch_add(1, Ordering::Relaxed);
                     tracing::info!("changed certificate files are in force");

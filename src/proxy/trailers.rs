@@ -1,6 +1,8 @@
 //! Trailer fields: only what may come behind a body passes (RFC 9110 §6.5.1), in both directions.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue, header::TRAILER};
+
+use super::hop_by_hop::tokens;
 
 /// Names that frame, route, authenticate or modify a message, or describe its content: meaningless or dangerous at its end.
 const FORBIDDEN: [&str; 36] = [
@@ -46,5 +48,40 @@ const FORBIDDEN: [&str; 36] = [
 pub(crate) fn strip(trailers: &mut HeaderMap) {
     for name in FORBIDDEN {
         trailers.remove(name);
+    }
+}
+
+/// Drops the names from `Trailer` that will not come: some servers refuse a message that announces what frames it.
+pub(crate) fn strip_announced(headers: &mut HeaderMap) {
+    let is_forbidden = |name: &[u8]| FORBIDDEN.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden.as_bytes()));
+    let announced: Vec<&[u8]> = headers.get_all(TRAILER).iter().flat_map(tokens).collect();
+    if !announced.iter().any(|name| is_forbidden(name)) {
+        return;
+    }
+    let kept: Vec<&[u8]> = announced.into_iter().filter(|name| !is_forbidden(name)).collect();
+    let kept = HeaderValue::from_bytes(&kept.join(&b", "[..])).ok().filter(|kept| !kept.is_empty());
+    match kept {
+        Some(kept) => _ = headers.insert(TRAILER, kept),
+        None => _ = headers.remove(TRAILER),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_announced_is_what_may_come() {
+        let announced = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(TRAILER, HeaderValue::from_static(value));
+            }
+            strip_announced(&mut headers);
+            headers.get_all(TRAILER).iter().map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(announced(&["x-sum, Content-Length", "expires"]), ["x-sum, expires"]);
+        assert_eq!(announced(&["Transfer-Encoding"]), [""; 0]);
+        assert_eq!(announced(&["x-sum", "expires"]), ["x-sum", "expires"]);
     }
 }
