@@ -134,10 +134,11 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Sees to it that small writes leave at once, and that a host that has gone is noticed: by the kernel, since servers of gRPC
 /// close connections on which they get PINGs that they did not ask for.
 fn set_up(worker: &Worker, stream: &TcpStream) -> io::Result<()> {
-    let every = worker.shared.limits.keep_alive;
     stream.set_nodelay(true)?;
-    SockRef::from(stream)
-        .set_tcp_keepalive(&TcpKeepalive::new().with_time(every).with_interval(every / 4).with_retries(4))
+    // The kernel counts in whole seconds.
+    let every = worker.shared.limits.keep_alive.max(4 * SECOND);
+    let probes = TcpKeepalive::new().with_time(every).with_interval(every / 4).with_retries(4);
+    SockRef::from(stream).set_tcp_keepalive(&probes)
 }
 
 async fn http1<S>(worker: &Worker, key: PoolKey, stream: S) -> Result<Lease, UpstreamFailure>
