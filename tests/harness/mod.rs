@@ -8,6 +8,7 @@ pub mod corpus;
 pub mod experiment;
 pub mod forwarder;
 pub mod glooshot;
+pub mod h2;
 pub mod judge;
 pub mod load;
 pub mod metrics;

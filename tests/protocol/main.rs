@@ -17,6 +17,7 @@ mod experiment_files;
 mod faults;
 mod forwarding;
 mod half_close;
+mod http2;
 mod keep_alive;
 mod labels;
 mod obfuscation;
