@@ -16,7 +16,7 @@ TEST := $(CARGO) test --workspace
 # The integration tests of these packages.
 tests = $(foreach package,$(1),$(patsubst $(package)/tests/%.rs,--test %,$(wildcard $(package)/tests/*.rs)))
 
-.PHONY: help demo test drill lint fmt crds bench audit deps clean
+.PHONY: help demo test drill lint fmt crds readme bench audit deps clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ fmt: ## Format the code
 
 crds: ## Write the CustomResourceDefinitions anew
 	$(CARGO) run --quiet --bin glooshot -- crds --output-dir manifests/crds
+
+readme: ## Write the README's table of limits anew
+	GLOOSHOT_WRITE=1 $(TEST) --lib -- --exact proxy::limits::tests::the_readme_has_this_very_table
 
 bench: ## What a request costs through the proxy, on this machine
 	$(CARGO) bench -p glooshot --bench forward

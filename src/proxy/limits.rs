@@ -1,5 +1,5 @@
 //! Every limit of the data plane in one table: its name, default and reason, what happens when it is reached, and where
-//! that is counted. The README's table is this one; a test compares them.
+//! that is counted. The README's table is this one; a test compares them, and `make readme` writes it anew.
 
 use std::time::Duration;
 
@@ -320,6 +320,20 @@ mod tests {
         limits.set("idle_client", "250ms").unwrap();
         limits.set("streams", "7").unwrap();
         assert_eq!((limits.idle_client, limits.streams), (Duration::from_millis(250), 7));
+    }
+
+    #[test]
+    fn the_readme_has_this_very_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+        let readme = std::fs::read_to_string(path).unwrap();
+        let (before, rest) = readme.split_once("<!-- limits -->\n").expect("a marker before the table");
+        let (kept, after) = rest.split_once("<!-- /limits -->").expect("a marker behind the table");
+        if std::env::var("GLOOSHOT_WRITE").is_ok_and(|value| value == "1") {
+            let readme = format!("{before}<!-- limits -->\n{}<!-- /limits -->{after}", table());
+            std::fs::write(path, readme).unwrap();
+            return;
+        }
+        assert_eq!(kept, table(), "`make readme` writes it anew");
     }
 
     #[test]
