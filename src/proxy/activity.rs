@@ -80,10 +80,20 @@ impl Activity {
         self.moved.store(now, Ordering::Relaxed);
     }
 
-    /// A head is complete.
+    /// Bytes came from the client over HTTP/2, where a head may begin beside requests that are under way.
+    pub(crate) fn within_a_head(&self, within: bool, now: u64) {
+        let since = self.head_since.load(Ordering::Relaxed);
+        if within != (since != 0) {
+            self.head_since.store(if within { now } else { 0 }, Ordering::Relaxed);
+        }
+    }
+
+    /// A request has begun. Over HTTP/1 its head is complete then; over HTTP/2 the next one may have begun meanwhile.
     pub(crate) fn request_begins(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        self.head_since.store(0, Ordering::Relaxed);
+        if !self.is_multiplexed() {
+            self.head_since.store(0, Ordering::Relaxed);
+        }
     }
 
     /// A response is complete.
@@ -172,11 +182,15 @@ impl Activity {
         if self.is_flooding() {
             return Some(TooSlow::Flood);
         }
+        let within_a_head = self.head_since.load(Ordering::Relaxed) != 0;
+        if within_a_head && since(&self.head_since) > limits.request_head {
+            return Some(TooSlow::Head);
+        }
         if self.is_busy() {
             return (since(&self.moved) > limits.stalled).then_some(TooSlow::Stalled);
         }
-        if self.head_since.load(Ordering::Relaxed) != 0 {
-            return (since(&self.head_since) > limits.request_head).then_some(TooSlow::Head);
+        if within_a_head {
+            return None;
         }
         (since(&self.idle_since) > limits.idle_client).then_some(TooSlow::Idle)
     }
@@ -205,6 +219,22 @@ mod tests {
             assert_eq!(activity.too_slow(&Limits::default(), at(second)), None);
         }
         assert_eq!(activity.too_slow(&Limits::default(), at(112)), Some(TooSlow::Head));
+    }
+
+    #[test]
+    fn a_head_of_http_2_is_bounded_beside_requests_that_are_under_way() {
+        let activity = Activity::new(at(100));
+        activity.multiplex();
+        activity.request_begins();
+        for second in 101..111 {
+            activity.moved(at(second).as_nanos());
+            activity.within_a_head(true, at(second).as_nanos());
+            assert_eq!(activity.too_slow(&Limits::default(), at(second)), None);
+        }
+        activity.request_begins();
+        assert_eq!(activity.too_slow(&Limits::default(), at(112)), Some(TooSlow::Head));
+        activity.within_a_head(false, at(112).as_nanos());
+        assert_eq!(activity.too_slow(&Limits::default(), at(112)), None);
     }
 
     #[test]

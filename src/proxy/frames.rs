@@ -17,6 +17,8 @@ const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 /// The flag of a DATA frame that ends its stream.
 const END_STREAM: u8 = 1;
+/// The flag of a HEADERS or CONTINUATION frame that ends the field block.
+const END_HEADERS: u8 = 4;
 /// The error code of a stream that was not processed at all (RFC 9113 §8.7).
 const REFUSED_STREAM: u32 = 7;
 
@@ -40,6 +42,11 @@ impl Frame {
     pub(crate) fn is_data(self) -> bool {
         self.kind == DATA
     }
+
+    /// Whether it is a part of a head (or of trailers), and whether it is the last part.
+    fn is_of_a_head(self) -> Option<bool> {
+        matches!(self.kind, HEADERS | CONTINUATION).then_some(self.flags & END_HEADERS != 0)
+    }
 }
 
 /// Follows the bytes of one direction.
@@ -50,6 +57,8 @@ pub(crate) struct Frames {
     have: usize,
     /// Bytes to pass over.
     skip: u32,
+    /// Where the last frame is a part of a head: whether it is the last part.
+    of_a_head: Option<bool>,
 }
 
 impl Frames {
@@ -74,9 +83,15 @@ impl Frames {
             bytes = rest;
             if let Some(frame) = self.complete() {
                 self.have = 0;
+                self.of_a_head = frame.is_of_a_head();
                 show(frame);
             }
         }
+    }
+
+    /// Whether a head has begun, and its last byte has not come.
+    pub(crate) fn is_within_a_head(&self) -> bool {
+        self.of_a_head.is_some_and(|is_last| !is_last || self.skip > 0)
     }
 
     /// The frame, if enough of it has come; the rest of it is passed over.
@@ -200,6 +215,23 @@ mod tests {
         let mut said: Vec<Conduct> = all.map(|frame| watch.received(*frame, 5)).collect();
         said.dedup();
         said
+    }
+
+    #[test]
+    fn a_head_goes_on_until_the_last_byte_of_its_last_frame() {
+        let mut frames = Frames::default();
+        for (byte, within) in [
+            (frame(6, 0, &[0; 8]), false),
+            (frame(HEADERS, 1, &[0x82; 3]), true),
+            (frame(CONTINUATION, 0, &[]), true),
+            (frame(CONTINUATION, END_HEADERS, &[0x84])[..HEADER].to_vec(), true),
+            (vec![0x84], false),
+            (frame(HEADERS, END_HEADERS, &[0x82; 3]), false),
+            (frame(DATA, 0, &[0x82; 3])[..HEADER].to_vec(), false),
+        ] {
+            frames.follow(&byte, |_| {});
+            assert_eq!(frames.is_within_a_head(), within, "{byte:?}");
+        }
     }
 
     #[test]

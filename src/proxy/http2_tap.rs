@@ -57,6 +57,7 @@ impl Tap for Http2Tap {
             Conduct::Flood => activity.flood(now),
             Conduct::Cut => cut = true,
         });
+        activity.within_a_head(from_client.is_within_a_head(), now);
         if cut { Err(io::Error::new(io::ErrorKind::InvalidData, Flooded)) } else { Ok(()) }
     }
 

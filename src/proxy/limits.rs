@@ -130,7 +130,7 @@ limits! {
         "what could still become HTTP is closed, the rest is passed through",
         "glooshot_proxy_rejected_total{reason=\"head-timeout\"}";
     request_head: Duration = Duration::from_secs(10),
-        "a complete head of HTTP/1, from its first byte",
+        "a complete head, from its first byte",
         "slow heads are the cheapest way to exhaust a server",
         "closed",
         "glooshot_proxy_rejected_total{reason=\"head-timeout\"}";

@@ -276,6 +276,11 @@ impl Glooshot {
         Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)
     }
 
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }

@@ -5,7 +5,9 @@
 
 pub mod client;
 pub mod corpus;
+pub mod crowd;
 pub mod experiment;
+pub mod files;
 pub mod forwarder;
 pub mod glooshot;
 pub mod h2;
@@ -16,6 +18,7 @@ pub mod patience;
 pub mod scale;
 pub mod sockets;
 pub mod upstream;
+pub mod usage;
 pub mod wire;
 
 pub use client::{Client, Ending};

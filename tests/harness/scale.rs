@@ -2,7 +2,7 @@
 
 use std::env;
 
-/// A number of requests or rounds, small and large.
+/// A number of requests, connections or rounds, small and large.
 #[derive(Clone, Copy, Debug)]
 pub struct Scale {
     small: u64,
@@ -24,6 +24,11 @@ pub const TUNNEL_BYTES: Scale = Scale { small: 10 << 20, large: 1 << 30 };
 /// Bytes of one WebSocket frame that is echoed.
 #[allow(dead_code, reason = "only the suite interop sends frames")]
 pub const WEB_SOCKET_FRAME: Scale = Scale { small: 1 << 20, large: 16 << 20 };
+
+/// D1 to D5: slow connections at a time.
+pub const SLOW_PEERS: Scale = Scale { small: 200, large: 5_000 };
+/// D1 to D5: good clients beside them.
+pub const GOOD_CLIENTS: Scale = Scale { small: 10, large: 100 };
 
 impl Scale {
     /// The number for this run.

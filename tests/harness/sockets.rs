@@ -125,6 +125,18 @@ pub fn connections_of(listen: SocketAddr) -> usize {
         .count()
 }
 
+/// Every TCP listener over IPv4 on this machine, with the number of its socket.
+pub fn listeners() -> Vec<(SocketAddr, u64)> {
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let listener = |line| {
+        let (local, state) = local_end(line)?;
+        // The tenth field; the first is the line's own number.
+        let number = line.split_ascii_whitespace().nth(9)?.parse().ok()?;
+        (state == LISTEN).then_some((local, number))
+    };
+    table.lines().filter_map(listener).collect()
+}
+
 /// The local address and the state in a line of the kernel's table.
 fn local_end(line: &str) -> Option<(SocketAddr, u8)> {
     let mut fields = line.split_ascii_whitespace().skip(1);
