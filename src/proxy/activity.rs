@@ -14,6 +14,8 @@ use super::{clock::Moment, limits::Limits};
 pub(crate) struct Activity {
     /// Requests that are under way: several only over HTTP/2.
     requests: AtomicU32,
+    /// Those whose answer has begun.
+    answers: AtomicU32,
     /// The connection speaks HTTP/2.
     multiplexed: AtomicBool,
     /// The client floods the connection.
@@ -41,7 +43,7 @@ pub(crate) enum TooSlow {
     Idle,
     /// A head has begun and is not complete.
     Head,
-    /// A request is under way and nothing moves.
+    /// An answer is under way and nothing moves.
     Stalled,
     /// It floods the connection.
     Flood,
@@ -55,6 +57,7 @@ impl Activity {
     pub(crate) fn new(now: Moment) -> Self {
         Self {
             requests: AtomicU32::new(0),
+            answers: AtomicU32::new(0),
             multiplexed: AtomicBool::new(false),
             flooding: AtomicBool::new(false),
             farewell: Notify::new(),
@@ -96,10 +99,17 @@ impl Activity {
         }
     }
 
-    /// A response is complete.
-    pub(crate) fn request_ends(&self, now: Moment) {
+    /// The answer to a request has begun.
+    pub(crate) fn answer_begins(&self, now: u64) {
+        self.moved(now);
+        self.answers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request is over, with or without an answer.
+    pub(crate) fn request_ends(&self, now: Moment, answered: bool) {
         self.idle_since.store(now.as_nanos(), Ordering::Relaxed);
         self.requests.fetch_sub(1, Ordering::Relaxed);
+        self.answers.fetch_sub(u32::from(answered), Ordering::Relaxed);
     }
 
     fn is_busy(&self) -> bool {
@@ -187,7 +197,9 @@ impl Activity {
             return Some(TooSlow::Head);
         }
         if self.is_busy() {
-            return (since(&self.moved) > limits.stalled).then_some(TooSlow::Stalled);
+            // A request that waits for its answer has limits of its own, which know who is to blame.
+            let answers = self.answers.load(Ordering::Relaxed) > 0;
+            return (answers && since(&self.moved) > limits.stalled).then_some(TooSlow::Stalled);
         }
         if within_a_head {
             return None;
@@ -238,12 +250,25 @@ mod tests {
     }
 
     #[test]
-    fn a_request_under_way_may_take_long_as_long_as_bytes_move() {
+    fn an_answer_may_take_long_as_long_as_bytes_move() {
         let activity = Activity::new(at(100));
         activity.received(at(100).as_nanos());
         activity.request_begins();
+        activity.answer_begins(at(200).as_nanos());
         activity.moved(at(1_000).as_nanos());
-        assert_eq!(activity.too_slow(&Limits::default(), at(1_200)), None);
+        assert_eq!(activity.too_slow(&Limits::default(), at(1_300)), None);
         assert_eq!(activity.too_slow(&Limits::default(), at(1_301)), Some(TooSlow::Stalled));
+        activity.request_ends(at(1_301), true);
+        assert_eq!(activity.too_slow(&Limits::default(), at(1_360)), None);
+    }
+
+    #[test]
+    fn a_request_that_waits_for_its_answer_is_left_to_its_own_limits() {
+        let activity = Activity::new(at(100));
+        activity.received(at(100).as_nanos());
+        activity.request_begins();
+        assert_eq!(activity.too_slow(&Limits::default(), at(1_000)), None);
+        activity.answer_begins(at(1_000).as_nanos());
+        assert_eq!(activity.too_slow(&Limits::default(), at(1_300)), None);
     }
 }

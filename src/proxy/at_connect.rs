@@ -93,7 +93,7 @@ impl Hit<'_> {
             () = gone(self.stream) => true,
         };
         let now = Moment::now();
-        self.caller.connection.request_ends(now);
+        self.caller.connection.request_ends(now, false);
         let flag = if is_over { Flag::ClientGone } else { Flag::None };
         self.log(flag.as_str(true), now.since(started));
         if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

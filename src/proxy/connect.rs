@@ -153,12 +153,13 @@ where
         .handshake(TokioIo::new(TappedIo::new(Vec::new(), stream, answered.clone())))
         .await;
     let (sender, connection): (pool::Sender, _) = made.map_err(|_| UpstreamFailure::Reset)?;
-    tokio::task::spawn_local(async move {
+    let task = tokio::task::spawn_local(async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::trace!(address = %key.address, %error, "upstream connection ended");
         }
     });
-    Ok(worker.pool.adopt(key, sender, answered))
+    let driver = pool::Driver::new(task.abort_handle());
+    Ok(worker.pool.adopt(key, pool::Parts { sender, answered, driver }))
 }
 
 /// Rings when the first bytes of an upstream come.

@@ -128,6 +128,9 @@ impl Exchange {
 
     /// Notes the status of the response, and who is to blame for it.
     pub(crate) fn answered(&mut self, status: StatusCode, flag: Flag) {
+        if self.status.is_none() {
+            self.caller.connection.answer_begins(self.worker.coarse_now());
+        }
         self.status = Some(status);
         self.flag = flag;
     }
@@ -174,7 +177,7 @@ impl Exchange {
         if let Some(since) = self.delayed_since {
             self.delay = now.since(since);
         }
-        self.caller.connection.request_ends(now);
+        self.caller.connection.request_ends(now, self.status.is_some());
         self.worker.request_ends();
         let key = SeriesKey {
             listener: self.caller.front.index,

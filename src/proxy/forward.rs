@@ -64,6 +64,7 @@ pub(crate) async fn forward(
             }
             Wire::Http2 => rewrite::to_http2(&mut request, &transport.scheme()),
         }
+        lease.upload.clone_from(&upload);
         let spare = if lease.reused { spare(&request, lease.wire()) } else { None };
         let answer = answer_in_time(&worker.shared.limits, upload.as_ref(), lease.send(request)).await;
         // An upstream that answers nothing may be stuck with all that is on this connection.

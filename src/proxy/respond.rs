@@ -87,7 +87,7 @@ fn switch(caller: &Caller, mut exchange: Exchange, forwarded: Forwarded) -> Resp
     parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     parts.headers.insert(UPGRADE, token);
     mark(caller, &exchange, parts.version, &mut parts.headers);
-    drop(lease);
+    lease.switched();
     caller.connection.switch();
     let worker = Rc::clone(&exchange.worker);
     splice(&worker, client, upstream, exchange);

@@ -47,9 +47,17 @@ impl Upload {
         self.0.stage.set(Stage::Upstream);
     }
 
-    /// The client has not sent more.
+    /// When it last moved, or somebody else's turn to move it began.
+    pub(crate) fn last_moved(&self) -> Moment {
+        self.0.moved.get()
+    }
+
+    /// All that is there was taken, and the client has not sent more.
     pub(crate) fn waits_for_the_client(&self) {
-        self.0.stage.set(Stage::Client);
+        // It may be asked more than once.
+        if self.0.stage.replace(Stage::Client) != Stage::Client {
+            self.0.moved.set(Moment::now());
+        }
     }
 
     /// All of it was taken.
@@ -92,8 +100,10 @@ pub(crate) async fn answer_in_time<T>(
         let late = |_| Stop::Upstream(UpstreamFailure::Timeout);
         return timeout(limits.response_head, answer).await.map_err(late);
     };
+    // Each change of the stage begins a time of its own, so none can end before the shorter of the two has passed.
+    let shorter = limits.stalled.min(limits.response_head);
     loop {
-        let left = upload.left(limits, Moment::now())?;
+        let left = upload.left(limits, Moment::now())?.min(shorter);
         if let Ok(answer) = timeout(left, answer.as_mut()).await {
             return Ok(answer);
         }

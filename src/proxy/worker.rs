@@ -127,7 +127,7 @@ impl Worker {
         let published = shared.published.get(core).cloned().unwrap_or_default();
         Rc::new(Self {
             core,
-            pool: Pool::new(limits.idle_per_endpoint, limits.idle_upstream),
+            pool: Pool::new(limits),
             multiplexer: Multiplexer::new(limits.streams as usize, limits.idle_upstream),
             balancer: Balancer::default(),
             metrics: Shard::new(published, Arc::clone(&shared.series_made), limits.series),
@@ -199,6 +199,11 @@ impl Worker {
     /// A clock that moves every 10 ms and costs nothing to read.
     pub(crate) fn coarse_clock(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.clock)
+    }
+
+    /// The time on that clock.
+    pub(crate) fn coarse_now(&self) -> u64 {
+        self.clock.load(Ordering::Relaxed)
     }
 
     /// Keeps a connection's task within the reach of the sweep.
