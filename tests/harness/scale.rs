@@ -29,6 +29,12 @@ pub const WEB_SOCKET_FRAME: Scale = Scale { small: 1 << 20, large: 16 << 20 };
 pub const SLOW_PEERS: Scale = Scale { small: 200, large: 5_000 };
 /// D1 to D5: good clients beside them.
 pub const GOOD_CLIENTS: Scale = Scale { small: 10, large: 100 };
+/// D6: bytes of an answer that is read slowly or not at all.
+pub const SLOW_READER: Scale = Scale { small: 32 << 20, large: 100 << 20 };
+/// D7: connections to a proxy that has no file descriptor left.
+pub const CONNECTS: Scale = Scale { small: 200, large: 4_000 };
+/// D11: requests of 10 KiB at a time.
+pub const AMPLIFIERS: Scale = Scale { small: 300, large: 3_000 };
 
 impl Scale {
     /// The number for this run.
