@@ -14,6 +14,7 @@ pub mod h2;
 pub mod judge;
 pub mod load;
 pub mod metrics;
+pub mod paced;
 pub mod patience;
 pub mod scale;
 pub mod sockets;

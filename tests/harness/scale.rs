@@ -35,6 +35,8 @@ pub const SLOW_READER: Scale = Scale { small: 32 << 20, large: 100 << 20 };
 pub const CONNECTS: Scale = Scale { small: 200, large: 4_000 };
 /// D11: requests of 10 KiB at a time.
 pub const AMPLIFIERS: Scale = Scale { small: 300, large: 3_000 };
+/// D12: seconds of twice the load that can be served.
+pub const OVERLOAD_SECONDS: Scale = Scale { small: 3, large: 60 };
 
 impl Scale {
     /// The number for this run.

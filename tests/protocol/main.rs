@@ -22,6 +22,7 @@ mod http2;
 mod keep_alive;
 mod labels;
 mod obfuscation;
+mod overload;
 mod passthrough;
 mod scope;
 mod slow_peers;

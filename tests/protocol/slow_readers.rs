@@ -12,9 +12,7 @@ use std::{
 
 use socket2::SockRef;
 
-use crate::harness::{
-    Client, Ending, Glooshot, Setup, Upstream, get, scale, upstream::Recorder, wire::find, within,
-};
+use crate::harness::{Client, Ending, Glooshot, Setup, Upstream, get, scale, upstream::Recorder, wire::find, within};
 
 /// What the proxy may grow by for one client that does not read.
 const MEMORY: u64 = 1 << 20;
@@ -34,7 +32,8 @@ fn sending(length: u64) -> (Upstream, Arc<AtomicU64>) {
             }
             from = recorder.bytes(0).len();
             let mut left = usize::try_from(length).unwrap();
-            let mut written = stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").as_bytes());
+            let mut written =
+                stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").as_bytes());
             while written.is_ok() && left > 0 {
                 let piece = left.min(64 << 10);
                 written = stream.write_all(&vec![b'x'; piece]);
