@@ -47,6 +47,14 @@ impl Tally {
         self.by_status.get(&status).copied().unwrap_or(0)
     }
 
+    fn see(&mut self, seen: Seen) {
+        *self.by_status.entry(seen.status).or_default() += 1;
+        if let Some(marker) = seen.marker {
+            *self.by_marker.entry(marker).or_default() += 1;
+            self.last_marked = self.last_marked.max(Some(seen.began));
+        }
+    }
+
     fn add(&mut self, other: Self) {
         for (status, count) in other.by_status {
             *self.by_status.entry(status).or_default() += count;
@@ -57,6 +65,19 @@ impl Tally {
         self.unanswered += other.unanswered;
         self.last_marked = self.last_marked.max(other.last_marked);
     }
+}
+
+/// One whole answer.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Its status.
+    pub status: u16,
+    /// The value of its marker header.
+    pub marker: Option<String>,
+    /// Its body.
+    pub body: String,
+    /// When its first byte came.
+    began: Instant,
 }
 
 /// Sends `total` requests to `to` over `connections` connections; `request` makes the request number `n`.
@@ -72,12 +93,24 @@ pub fn send_until(
     stop: &AtomicBool,
     request: impl Fn(u64) -> Vec<u8> + Sync,
 ) -> Tally {
+    watch_until(to, connections, total, stop, request, |_| {})
+}
+
+/// The same; every answer is shown to `look`.
+pub fn watch_until(
+    to: SocketAddr,
+    connections: usize,
+    total: u64,
+    stop: &AtomicBool,
+    request: impl Fn(u64) -> Vec<u8> + Sync,
+    look: impl Fn(&Seen) + Sync,
+) -> Tally {
     let next = AtomicU64::new(0);
     let sum = Mutex::new(Tally::default());
     thread::scope(|scope| {
         for _ in 0..connections {
             scope.spawn(|| {
-                let tally = one_connection_after_the_other(to, total, &next, stop, &request);
+                let tally = one_connection_after_the_other(to, total, &next, stop, &request, &look);
                 sum.lock().unwrap().add(tally);
             });
         }
@@ -91,6 +124,7 @@ fn one_connection_after_the_other(
     next: &AtomicU64,
     stop: &AtomicBool,
     request: &(impl Fn(u64) -> Vec<u8> + Sync),
+    look: &(impl Fn(&Seen) + Sync),
 ) -> Tally {
     let mut tally = Tally::default();
     let mut buffer = Vec::new();
@@ -105,11 +139,13 @@ fn one_connection_after_the_other(
             break;
         };
         buffer.clear();
-        match exchange(&mut stream, &request(number), &mut buffer, &mut tally) {
-            Some(true) => kept = Some(stream),
-            Some(false) => {}
-            None => tally.unanswered += 1,
-        }
+        let Some((seen, keep)) = exchange(&mut stream, &request(number), &mut buffer) else {
+            tally.unanswered += 1;
+            continue;
+        };
+        look(&seen);
+        tally.see(seen);
+        kept = keep.then_some(stream);
     }
     tally
 }
@@ -122,7 +158,7 @@ fn connect(to: SocketAddr) -> Option<TcpStream> {
 }
 
 /// One request and its answer, which must have a Content-Length or no body; whether the connection can be kept.
-fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut Vec<u8>, tally: &mut Tally) -> Option<bool> {
+fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut Vec<u8>) -> Option<(Seen, bool)> {
     stream.write_all(request).ok()?;
     let mut first_byte = None;
     let head_end = loop {
@@ -154,12 +190,7 @@ fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut Vec<u8>, tally:
     if buffer.len() > head_end + 4 + length {
         return None;
     }
-    *tally.by_status.entry(status).or_default() += 1;
-    if let Some(marker) = marker {
-        *tally.by_marker.entry(marker).or_default() += 1;
-        tally.last_marked = tally.last_marked.max(first_byte);
-    }
-    Some(keep)
+    Some((Seen { status, marker, body: latin1(&buffer[head_end + 4..]), began: first_byte? }, keep))
 }
 
 fn read_more(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<()> {

@@ -11,6 +11,7 @@ pub mod files;
 pub mod forwarder;
 pub mod glooshot;
 pub mod h2;
+pub mod in_process;
 pub mod judge;
 pub mod load;
 pub mod metrics;

@@ -37,6 +37,8 @@ pub const CONNECTS: Scale = Scale { small: 200, large: 4_000 };
 pub const AMPLIFIERS: Scale = Scale { small: 300, large: 3_000 };
 /// D12: seconds of twice the load that can be served.
 pub const OVERLOAD_SECONDS: Scale = Scale { small: 3, large: 60 };
+/// F3: seconds in which the plan changes a hundred times.
+pub const HOT_SWAP_SECONDS: Scale = Scale { small: 3, large: 60 };
 
 impl Scale {
     /// The number for this run.

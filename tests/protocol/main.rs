@@ -24,6 +24,7 @@ mod labels;
 mod obfuscation;
 mod overload;
 mod passthrough;
+mod plans;
 mod scope;
 mod slow_peers;
 mod slow_readers;
