@@ -215,10 +215,16 @@ impl Glooshot {
         assert!(missing.is_none(), "no line {what:?} on standard error: {missing:#?}");
     }
 
+    /// Where its metrics and its health are served.
+    #[track_caller]
+    pub fn metrics_address(&self) -> SocketAddr {
+        self.metrics_address.expect("the process printed where its metrics are")
+    }
+
     /// Its figures as they are now.
     #[track_caller]
     pub fn metrics(&self) -> Metrics {
-        Metrics::scrape(self.metrics_address.expect("the process printed where its metrics are"))
+        Metrics::scrape(self.metrics_address())
     }
 
     /// Waits until the sum of the figure `name` over all series with `labels` is `expected`.

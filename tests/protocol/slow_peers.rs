@@ -21,7 +21,7 @@ const LIMIT: Duration = Duration::from_millis(1_500);
 const SWEEP: Duration = Duration::from_millis(250);
 /// The proxy's coarse clock goes in steps.
 const STEP: Duration = Duration::from_millis(20);
-/// What an HTTP/2 connection has for its goodbye at the most.
+/// What an HTTP/2 connection has for its goodbye before the next sweep ends it.
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// A proxy with this limit, whose service answers `ok`.
@@ -112,7 +112,7 @@ fn d4_a_head_of_http_2_that_dribbles_in_does_not_get_more_time_with_each_byte() 
     let proxy = proxy_with("request_head", upstream.address()).start();
     let opening = [h2::PREFACE, &Frame::settings(&[]).bytes(), &half_a_head(1)].concat();
     let manner = Manner::dripping(opening, [0], LIMIT / 10);
-    all_are_closed_in_time(&proxy, &manner, GOODBYE);
+    all_are_closed_in_time(&proxy, &manner, GOODBYE + SWEEP);
     all_were_counted(&proxy, "head-timeout");
 }
 
