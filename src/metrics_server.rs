@@ -1,6 +1,6 @@
 //! `/metrics` for Prometheus, `/healthz` and `/readyz` for the kubelet, on an address of their own, bounded in connections and time.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::Full;
@@ -13,12 +13,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    task::AbortHandle,
 };
 
 use crate::proxy::Control;
 
-/// Scrapes at one time; more wait in the kernel's queue.
+/// Connections at one time; for one more the oldest ends, since a probe of the kubelet must not wait for who holds them.
 const CONNECTIONS: usize = 64;
 /// Time for a request's head, and for a connection between scrapes.
 const HEAD: Duration = Duration::from_secs(30);
@@ -70,16 +70,17 @@ pub async fn start(
 }
 
 async fn accept(listener: TcpListener, served: Arc<Served>) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut open: VecDeque<AbortHandle> = VecDeque::with_capacity(CONNECTIONS);
     loop {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let served = Arc::clone(&served);
-                tokio::spawn(async move {
-                    serve(stream, served).await;
-                    drop(permit);
-                });
+                open.retain(|connection| !connection.is_finished());
+                if open.len() >= CONNECTIONS
+                    && let Some(oldest) = open.pop_front()
+                {
+                    oldest.abort();
+                }
+                open.push_back(tokio::spawn(serve(stream, Arc::clone(&served))).abort_handle());
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a scrape");

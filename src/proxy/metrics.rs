@@ -295,3 +295,21 @@ impl Totals {
         totals
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_core_that_comes_round_late_is_counted_and_the_longest_time_is_kept() {
+        let shard = Shard::new(Arc::default(), Arc::default(), 10);
+        let counted = || {
+            let totals = Totals::of(&[shard.share()]);
+            (totals.stalls, totals.longest_stall)
+        };
+        for (late, expected) in [(0, (0, 0)), (49, (0, 0)), (50, (1, 50)), (400, (2, 400)), (60, (3, 400))] {
+            shard.ticked(Duration::from_millis(late));
+            assert_eq!(counted(), (expected.0, expected.1 * 1_000_000), "{late} ms late");
+        }
+    }
+}

@@ -54,6 +54,11 @@ impl Client {
         Self::over(TcpStream::connect_timeout(&to, PATIENCE).unwrap(), to)
     }
 
+    /// Connects, if somebody listens.
+    pub fn try_connect(to: SocketAddr) -> Option<Self> {
+        TcpStream::connect_timeout(&to, PATIENCE).ok().map(|stream| Self::over(stream, to))
+    }
+
     /// Connects from the loopback address `from`.
     #[track_caller]
     pub fn connect_from(from: IpAddr, to: SocketAddr) -> Self {

@@ -30,6 +30,7 @@ pub struct Setup {
     routes: Vec<String>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    without_metrics: bool,
 }
 
 impl Setup {
@@ -68,6 +69,12 @@ impl Setup {
     /// An environment variable.
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Without a port for metrics, unless an argument names one.
+    pub fn without_metrics(mut self) -> Self {
+        self.without_metrics = true;
         self
     }
 
@@ -112,7 +119,9 @@ impl Setup {
         for route in &self.routes {
             command.args(["--route", route]);
         }
-        command.args(["--listen-metrics", "127.0.0.1:0"]);
+        if !self.without_metrics {
+            command.args(["--listen-metrics", "127.0.0.1:0"]);
+        }
         if !self.arguments.iter().any(|argument| argument == "--workers") {
             command.args(["--workers", "1"]);
         }

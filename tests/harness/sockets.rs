@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    sync::atomic::{AtomicU8, Ordering},
     time::Duration,
 };
 
@@ -123,6 +124,13 @@ pub fn connections_of(listen: SocketAddr) -> usize {
         .filter_map(local_end)
         .filter(|(local, state)| *local == listen && !matches!(*state, TIME_WAIT | LISTEN))
         .count()
+}
+
+/// A loopback address that is this process's own, where a port can be listened on again and again.
+pub fn own_address(port: u16) -> SocketAddr {
+    static USED: AtomicU8 = AtomicU8::new(0);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    SocketAddr::from(([127, 64 + USED.fetch_add(1, Ordering::Relaxed), high, low], port))
 }
 
 /// Every TCP listener over IPv4 on this machine, with the number of its socket.

@@ -8,6 +8,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod admin;
 mod bad_upstream;
 mod connection_faults;
 mod corpus;

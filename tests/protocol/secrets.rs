@@ -120,6 +120,9 @@ fn e16_no_log_has_a_secret_of_a_stream_at_any_level() {
     let mut client = h2::Client::connect(proxy.address());
     let stream = client.request(&with(request("GET", "/?hunter2-query"), &[("host", "hunter2")]));
     client.outcome(stream);
+    eventually("the lowest level is on, also of libraries", || {
+        proxy.lines().iter().any(|line| line.contains("TRACE") && line.contains("h2::")).then_some(())
+    });
     no_line_has_a_secret(proxy, 2);
 }
 
