@@ -39,6 +39,8 @@ pub const AMPLIFIERS: Scale = Scale { small: 300, large: 3_000 };
 pub const OVERLOAD_SECONDS: Scale = Scale { small: 3, large: 60 };
 /// F3: seconds in which the plan changes a hundred times.
 pub const HOT_SWAP_SECONDS: Scale = Scale { small: 3, large: 60 };
+/// F2: seconds in which proxies are restarted in turn.
+pub const ROLLING_SECONDS: Scale = Scale { small: 3, large: 60 };
 
 impl Scale {
     /// The number for this run.

@@ -27,6 +27,7 @@ mod obfuscation;
 mod overload;
 mod passthrough;
 mod plans;
+mod restarts;
 mod scope;
 mod secrets;
 mod slow_peers;
