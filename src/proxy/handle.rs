@@ -26,6 +26,8 @@ pub(crate) async fn handle(
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let mut exchange = Exchange::begin(&worker, &caller, &request, Moment::now());
+    #[cfg(test)]
+    tests::panic_if_asked(&request);
     let outcome = serve(&worker, &caller, &mut exchange, request).await;
     Ok(respond(&caller, exchange, outcome))
 }
@@ -49,3 +51,6 @@ async fn serve(
     disrupt(exchange, &selection).await?;
     forward(worker, caller, exchange, &selection, request).await
 }
+
+#[cfg(test)]
+mod tests;
