@@ -27,7 +27,7 @@ use super::{
     error::UpstreamFailure,
     exec::OnThisCore,
     limits::CONNECTION_WINDOW,
-    multiplex::{self, Turn},
+    multiplex::{self, Dialing, Turn},
     pool::{self, Lease, PoolKey},
     tapped_io::{Tap, TappedIo},
     tls::{ALPN_HTTP2, Offer, UpstreamTls},
@@ -61,33 +61,43 @@ pub(crate) async fn lease(
 /// A place on a connection that speaks HTTP/2; `None` when the endpoint turns out to speak HTTP/1 only.
 async fn shared(worker: &Rc<Worker>, transport: &Transport, key: PoolKey) -> Result<Option<Lease>, UpstreamFailure> {
     loop {
-        match worker.multiplexer.turn(key) {
-            Turn::Stream(stream) => return Ok(Some(Lease::of_stream(stream, true))),
+        let dialed = match worker.multiplexer.turn(key) {
+            Turn::Stream(stream) => return Ok(Some(Lease::of_stream(stream))),
             Turn::Http1 => return Ok(None),
-            Turn::Wait(dialed) => {
-                let limits = &worker.shared.limits;
-                // Whoever waits shares the failure too: one after the other they would wait for a dead endpoint in a queue.
-                let most = limits.connect + limits.handshake * 2;
-                if timeout(most, dialed.went_well()).await != Ok(true) {
-                    return Err(UpstreamFailure::Connect);
-                }
+            Turn::Wait(dialed) => dialed,
+            Turn::Dial(dialing, dialed) => {
+                // In a task of its own: the request that needs it first may be given up by its client, and others wait too.
+                tokio::task::spawn_local(make_shared(Rc::clone(worker), transport.clone(), key, dialing));
+                dialed
             }
-            Turn::Dial(dialing) => {
-                let offer = if transport.falls_back() { Offer::Either } else { Offer::Http2 };
-                let handle = match open(worker, transport.tls.as_deref(), key.address, offer).await? {
-                    Opened::Plain(stream) => http2(worker, stream).await?,
-                    Opened::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2) => {
-                        http2(worker, *stream).await?
-                    }
-                    Opened::Tls(_) if offer == Offer::Http2 => return Err(UpstreamFailure::Tls),
-                    Opened::Tls(stream) => {
-                        dialing.http1_only();
-                        return http1(worker, key, *stream).await.map(Some);
-                    }
-                };
-                return Ok(Some(Lease::of_stream(dialing.done(handle), false)));
-            }
+        };
+        let limits = &worker.shared.limits;
+        // Whoever waits shares the failure too: one after the other they would wait for a dead endpoint in a queue.
+        let most = limits.connect + limits.handshake * 2;
+        timeout(most, dialed.ended()).await.unwrap_or(Err(UpstreamFailure::Connect))?;
+    }
+}
+
+/// Makes a connection that many requests share.
+async fn make_shared(worker: Rc<Worker>, transport: Transport, key: PoolKey, dialing: Dialing) {
+    let offer = if transport.falls_back() { Offer::Either } else { Offer::Http2 };
+    let made = match open(&worker, transport.tls.as_deref(), key.address, offer).await {
+        Ok(Opened::Plain(stream)) => http2(&worker, stream).await,
+        Ok(Opened::Tls(stream)) if stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2) => {
+            http2(&worker, *stream).await
         }
+        Ok(Opened::Tls(_)) if offer == Offer::Http2 => Err(UpstreamFailure::Tls),
+        Ok(Opened::Tls(stream)) => {
+            if let Ok(lease) = http1(&worker, key, *stream).await {
+                lease.give_back();
+            }
+            return dialing.http1_only();
+        }
+        Err(failure) => Err(failure),
+    };
+    match made {
+        Ok(handle) => dialing.done(handle),
+        Err(failure) => dialing.failed(failure),
     }
 }
 

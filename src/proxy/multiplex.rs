@@ -10,7 +10,7 @@ use hyper::client::conn::http2::SendRequest;
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
-use super::{body::RequestBody, clock::Moment, pool::PoolKey};
+use super::{body::RequestBody, clock::Moment, error::UpstreamFailure, pool::PoolKey};
 
 /// The handle of a connection.
 #[derive(Debug)]
@@ -44,15 +44,15 @@ struct Endpoint {
 #[derive(Debug, Default)]
 pub(crate) struct Dialed {
     ended: Notify,
-    failures: Cell<u64>,
+    /// How the last one ended.
+    last: Cell<Option<UpstreamFailure>>,
 }
 
 impl Dialed {
-    /// Returns when it has ended; says whether it went well.
-    pub(crate) async fn went_well(&self) -> bool {
-        let before = self.failures.get();
+    /// Returns when the one under way has ended, with its failure if it failed.
+    pub(crate) async fn ended(&self) -> Result<(), UpstreamFailure> {
         self.ended.notified().await;
-        self.failures.get() == before
+        self.last.get().map_or(Ok(()), Err)
     }
 }
 
@@ -64,6 +64,8 @@ const HTTP1_KNOWN: Duration = Duration::from_secs(60);
 struct Shared {
     handle: Handle,
     streams: Cell<usize>,
+    /// It has carried a request.
+    used: Cell<bool>,
     idle_since: Cell<Moment>,
     retired: Cell<bool>,
 }
@@ -72,6 +74,8 @@ struct Shared {
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) sender: SendRequest<RequestBody>,
+    /// Whether the connection had carried a request before.
+    pub(crate) reused: bool,
     shared: Rc<Shared>,
 }
 
@@ -80,9 +84,9 @@ pub(crate) struct Stream {
 pub(crate) enum Turn {
     /// There is a place.
     Stream(Stream),
-    /// There is none: make a connection. Nobody else does as long as this is held.
-    Dial(Dialing),
-    /// There is none, and somebody is making a connection: wait for that, then ask again.
+    /// There is none: make a connection. Nobody else does as long as the first is held; all wait for the second, then ask again.
+    Dial(Dialing, Rc<Dialed>),
+    /// There is none, and a connection is being made: wait for that, then ask again.
     Wait(Rc<Dialed>),
     /// The endpoint speaks HTTP/1 only.
     Http1,
@@ -93,7 +97,7 @@ pub(crate) enum Turn {
 pub(crate) struct Dialing {
     key: PoolKey,
     multiplexer: Rc<Multiplexer>,
-    went_well: bool,
+    failure: Option<UpstreamFailure>,
 }
 
 impl Multiplexer {
@@ -118,7 +122,9 @@ impl Multiplexer {
             return Turn::Wait(Rc::clone(&endpoint.dialed));
         }
         endpoint.dialing = true;
-        Turn::Dial(Dialing { key, multiplexer: Rc::clone(self), went_well: false })
+        // Given up without a word, it has failed.
+        let failure = Some(UpstreamFailure::Connect);
+        Turn::Dial(Dialing { key, multiplexer: Rc::clone(self), failure }, Rc::clone(&endpoint.dialed))
     }
 
     /// Closes what has been idle for too long, or has been closed by the other side.
@@ -157,7 +163,8 @@ impl Shared {
 impl Stream {
     fn on(shared: &Rc<Shared>) -> Self {
         shared.streams.set(shared.streams.get() + 1);
-        Self { sender: shared.handle.sender.clone(), shared: Rc::clone(shared) }
+        let reused = shared.used.replace(true);
+        Self { sender: shared.handle.sender.clone(), reused, shared: Rc::clone(shared) }
     }
 
     /// Sees to it that the connection gets no more requests: the upstream refuses them, or it is broken.
@@ -174,25 +181,27 @@ impl Drop for Stream {
 }
 
 impl Dialing {
-    /// The connection that was made, and the first place on it.
-    pub(crate) fn done(mut self, handle: Handle) -> Stream {
-        self.went_well = true;
+    /// The connection was made: there is room for requests.
+    pub(crate) fn done(mut self, handle: Handle) {
+        self.failure = None;
         let shared = Rc::new(Shared {
             handle,
             streams: Cell::new(0),
+            used: Cell::new(false),
             idle_since: Cell::new(Moment::now()),
             retired: Cell::new(false),
         });
-        let stream = Stream::on(&shared);
-        let mut endpoints = self.multiplexer.endpoints.borrow_mut();
-        endpoints.entry(self.key).or_default().connections.push(shared);
-        drop(endpoints);
-        stream
+        self.multiplexer.endpoints.borrow_mut().entry(self.key).or_default().connections.push(shared);
+    }
+
+    /// It could not be made.
+    pub(crate) fn failed(mut self, failure: UpstreamFailure) {
+        self.failure = Some(failure);
     }
 
     /// The endpoint turned out to speak HTTP/1 only.
     pub(crate) fn http1_only(mut self) {
-        self.went_well = true;
+        self.failure = None;
         self.multiplexer.endpoints.borrow_mut().entry(self.key).or_default().http1_since = Some(Moment::now());
     }
 }
@@ -201,9 +210,8 @@ impl Drop for Dialing {
     fn drop(&mut self) {
         if let Some(endpoint) = self.multiplexer.endpoints.borrow_mut().get_mut(&self.key) {
             endpoint.dialing = false;
-            let dialed = &endpoint.dialed;
-            dialed.failures.set(dialed.failures.get() + u64::from(!self.went_well));
-            dialed.ended.notify_waiters();
+            endpoint.dialed.last.set(self.failure);
+            endpoint.dialed.ended.notify_waiters();
         }
     }
 }

@@ -135,9 +135,11 @@ impl Pool {
         // From the back: the one used last is the least likely to have been closed.
         let position = waiting.iter().rposition(|idle| idle.parts.sender.is_ready())?;
         let Idle { parts, .. } = waiting.remove(position)?;
+        // One that has never been used may be waiting here, too.
+        let reused = parts.answered.has_begun();
         parts.answered.reset();
         let connection = Connection::Http1 { parts, key, pool: Rc::clone(self) };
-        Some(Lease { connection, reused: true, upload: None })
+        Some(Lease { connection, reused, upload: None })
     }
 
     /// A lease for a connection that was just made.
@@ -163,8 +165,8 @@ impl Pool {
 
 impl Lease {
     /// A lease for a place on a shared connection.
-    pub(crate) fn of_stream(stream: Stream, reused: bool) -> Self {
-        Self { connection: Connection::Http2(stream), reused, upload: None }
+    pub(crate) fn of_stream(stream: Stream) -> Self {
+        Self { reused: stream.reused, connection: Connection::Http2(stream), upload: None }
     }
 
     /// What goes over it.

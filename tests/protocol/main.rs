@@ -19,6 +19,7 @@ mod expect;
 mod experiment_files;
 mod faults;
 mod forwarding;
+mod given_up;
 mod half_close;
 mod http2;
 mod keep_alive;
