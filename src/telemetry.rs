@@ -6,14 +6,18 @@ use tracing_subscriber::EnvFilter;
 
 use crate::output::say;
 
+/// Warnings and errors. Those of h2 say what clients do to their own connections, which is counted: no client should be able to
+/// fill the log.
+const DEFAULT: &str = "warn,h2=error";
+
 /// Starts the log. A filter that cannot be read is said and replaced by the default.
 pub fn start() {
     let filter = match std::env::var(EnvFilter::DEFAULT_ENV) {
         Ok(text) => EnvFilter::try_new(&text).unwrap_or_else(|error| {
             say!("RUST_LOG={text:?} cannot be read ({error}); logging warnings and errors");
-            EnvFilter::new("warn")
+            EnvFilter::new(DEFAULT)
         }),
-        Err(_) => EnvFilter::new("warn"),
+        Err(_) => EnvFilter::new(DEFAULT),
     };
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
