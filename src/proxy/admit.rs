@@ -84,7 +84,7 @@ fn target_and_host<B>(gate: &Gate, request: &mut Request<B>) -> Result<(), Rejec
         }
         // §3.2.2: the target's authority wins over Host, which is rewritten; the origin sees origin-form.
         (Some("http" | "https"), Some(authority)) => {
-            if has_userinfo(authority) || !has_plain_port(authority) {
+            if !is_host(authority.as_str().as_bytes()) {
                 return Err(Reject::Target);
             }
             let differs = host.is_some_and(|host| !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()));
@@ -127,10 +127,6 @@ fn has_plain_port(authority: &Authority) -> bool {
     behind_host.strip_prefix(':').map_or(behind_host.is_empty(), |port| port.is_empty() || port.parse::<u16>().is_ok())
 }
 
-fn has_userinfo(authority: &Authority) -> bool {
-    authority.as_str().contains('@')
-}
-
 /// RFC 9110 §10.1.1: only `100-continue` is defined.
 fn expectation(headers: &HeaderMap) -> Result<(), Reject> {
     let known = headers.get_all(EXPECT).iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
@@ -156,6 +152,7 @@ fn drop_look_alikes(headers: &mut HeaderMap) {
             matches!(
                 folded.as_str(),
                 "x-forwarded-for"
+                    | "x-forwarded-proto"
                     | "forwarded"
                     | "content-length"
                     | "transfer-encoding"
