@@ -76,7 +76,7 @@ fn target_and_host<B>(gate: &Gate, request: &mut Request<B>) -> Result<(), Rejec
     }
     let host = host(request.headers(), request.version(), uri.authority().is_some())?;
     match (uri.scheme_str(), uri.authority()) {
-        (None, None) if path.starts_with('/') || path == "*" => {
+        (None, None) if has_path(uri) => {
             if host.is_none() {
                 request.headers_mut().insert(HOST, gate.default_host.clone());
             }
@@ -93,13 +93,33 @@ fn target_and_host<B>(gate: &Gate, request: &mut Request<B>) -> Result<(), Rejec
                 return Err(Reject::Host);
             }
             let value = HeaderValue::from_str(authority.as_str()).map_err(|_| Reject::Target)?;
-            let origin_form = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-            *request.uri_mut() = Uri::from(origin_form);
+            let origin_form = origin_form(uri.path_and_query(), request.version()).ok_or(Reject::Target)?;
+            *request.uri_mut() = origin_form;
             request.headers_mut().insert(HOST, value);
             Ok(())
         }
         _ => Err(Reject::Target),
     }
+}
+
+/// RFC 9112 §3.2.1: without a path an absolute target asks for the root; a query may stand alone, and of a fragment nothing is
+/// left. RFC 9113 §8.3.1: over HTTP/2 a path says so itself.
+fn origin_form(path: Option<&PathAndQuery>, version: Version) -> Option<Uri> {
+    let form = path.cloned().map(Uri::from).unwrap_or_default();
+    if has_path(&form) {
+        return Some(form);
+    }
+    if version == Version::HTTP_2 {
+        return None;
+    }
+    form.query().map_or_else(|| Some(Uri::default()), |query| Uri::try_from(format!("/?{query}")).ok())
+}
+
+/// Whether a target that is not absolute is a path or an asterisk. What stood before a fragment can be nothing at all: `path()`
+/// tells, and `path_and_query()` calls it "/".
+fn has_path(uri: &Uri) -> bool {
+    let text = uri.path_and_query().map_or("", PathAndQuery::as_str);
+    text.starts_with(['/', '*']) && !uri.path().is_empty()
 }
 
 /// The one Host of a request; HTTP/1.0 may have none, and HTTP/2 where there is an `:authority`.
@@ -181,5 +201,38 @@ fn max_forwards<B>(request: &mut Request<B>) -> Admission {
             request.headers_mut().insert(MAX_FORWARDS, HeaderValue::from(left - 1));
             Admission::Forward
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admitted(version: Version, uri: &str) -> Result<String, Reject> {
+        let gate = Gate {
+            pseudonym: "ratings.bookinfo.glooshot".to_owned(),
+            default_host: HeaderValue::from_static("ratings.bookinfo:9080"),
+            target_bytes: 100,
+            headers: 10,
+        };
+        let mut request = Request::builder().version(version).uri(uri).method("OPTIONS").body(()).unwrap();
+        if version != Version::HTTP_2 {
+            request.headers_mut().insert(HOST, HeaderValue::from_static("a"));
+        }
+        admit(&gate, &mut request).map(|_| request.uri().to_string())
+    }
+
+    #[test]
+    fn http2_says_its_path_itself_and_http1_may_ask_for_the_root_without() {
+        for (uri, target) in [("http://a", "/"), ("http://a?b", "/?b"), ("http://a#b", "/"), ("http://a/b#c", "/b")] {
+            assert_eq!(admitted(Version::HTTP_11, uri), Ok(target.to_owned()), "{uri}");
+        }
+        for uri in ["http://a?b", "http://a#b"] {
+            assert_eq!(admitted(Version::HTTP_2, uri), Err(Reject::Target), "{uri}");
+        }
+        assert_eq!(admitted(Version::HTTP_2, "http://a/b?c"), Ok("/b?c".to_owned()));
+        let nothing = Uri::from(PathAndQuery::try_from("#b").unwrap());
+        assert_eq!(nothing.path_and_query().map(PathAndQuery::as_str), Some("/"));
+        assert!(!has_path(&nothing));
     }
 }

@@ -194,6 +194,8 @@ corpus! {
         b2_an_absolute_target_of_another_scheme_is_refused,
         b2_an_absolute_target_with_a_comma_in_its_host_is_refused,
         b2_an_absolute_target_with_a_sign_before_its_port_is_refused,
+        b2_an_absolute_target_with_only_a_fragment_asks_for_the_root,
+        b2_an_absolute_target_with_only_a_query_asks_the_root,
         b2_an_absolute_target_with_userinfo_is_refused,
         b2_an_absolute_target_without_a_path_asks_for_the_root,
         b3_a_host_and_port_as_target_is_refused,
