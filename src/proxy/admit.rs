@@ -6,7 +6,7 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
-    header::{EXPECT, HOST, MAX_FORWARDS, TRANSFER_ENCODING, VIA},
+    header::{CONTENT_LENGTH, EXPECT, HOST, MAX_FORWARDS, TRANSFER_ENCODING, VIA},
     uri::{Authority, PathAndQuery},
 };
 
@@ -41,6 +41,7 @@ pub(crate) fn admit<B>(gate: &Gate, request: &mut Request<B>) -> Result<Admissio
         return Err(Reject::TooManyHeaders);
     }
     transfer_coding(request.headers())?;
+    content_length(request.version(), request.headers())?;
     target_and_host(gate, request)?;
     expectation(request.headers())?;
     via(gate, request.headers())?;
@@ -61,6 +62,22 @@ fn transfer_coding(headers: &HeaderMap) -> Result<(), Reject> {
         (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
         _ => Err(Reject::TransferCoding),
     }
+}
+
+/// RFC 9110 §8.6: one number, once. hyper holds HTTP/1 to that; over HTTP/2 an empty value and several spellings of one number get
+/// through, and an upstream that speaks HTTP/1 would frame by them.
+fn content_length(version: Version, headers: &HeaderMap) -> Result<(), Reject> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (None, _) => Ok(()),
+        _ if version != Version::HTTP_2 => Ok(()),
+        (Some(only), None) if is_number(only.as_bytes()) => Ok(()),
+        _ => Err(Reject::ContentLength),
+    }
+}
+
+fn is_number(value: &[u8]) -> bool {
+    value.iter().all(u8::is_ascii_digit) && std::str::from_utf8(value).is_ok_and(|text| text.parse::<u64>().is_ok())
 }
 
 /// RFC 9112 §3.2: origin-form, absolute-form (which HTTP/2 always has), or `*` with OPTIONS; exactly one Host that is a host
@@ -208,18 +225,38 @@ fn max_forwards<B>(request: &mut Request<B>) -> Admission {
 mod tests {
     use super::*;
 
-    fn admitted(version: Version, uri: &str) -> Result<String, Reject> {
-        let gate = Gate {
+    fn gate() -> Gate {
+        Gate {
             pseudonym: "ratings.bookinfo.glooshot".to_owned(),
             default_host: HeaderValue::from_static("ratings.bookinfo:9080"),
             target_bytes: 100,
             headers: 10,
-        };
+        }
+    }
+
+    fn admitted(version: Version, uri: &str) -> Result<String, Reject> {
         let mut request = Request::builder().version(version).uri(uri).method("OPTIONS").body(()).unwrap();
         if version != Version::HTTP_2 {
             request.headers_mut().insert(HOST, HeaderValue::from_static("a"));
         }
-        admit(&gate, &mut request).map(|_| request.uri().to_string())
+        admit(&gate(), &mut request).map(|_| request.uri().to_string())
+    }
+
+    #[test]
+    fn a_length_over_http2_is_one_number_once() {
+        let with = |lengths: &[&'static str]| {
+            let mut request = Request::builder().version(Version::HTTP_2).uri("http://a/");
+            for length in lengths {
+                request = request.header(CONTENT_LENGTH, *length);
+            }
+            admit(&gate(), &mut request.body(()).unwrap())
+        };
+        for lengths in [&[][..], &["0"], &["5"], &["9223372036854775807"]] {
+            assert_eq!(with(lengths), Ok(Admission::Forward), "{lengths:?}");
+        }
+        for lengths in [&[""][..], &["5", "5"], &["5", "05"], &["5, 5"], &["+5"], &["0x5"], &["18446744073709551616"]] {
+            assert_eq!(with(lengths), Err(Reject::ContentLength), "{lengths:?}");
+        }
     }
 
     #[test]
