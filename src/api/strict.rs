@@ -15,6 +15,7 @@ use crate::violation::Violation;
 pub(crate) fn prune(value: &mut Value, schema: &JSONSchemaProps) -> Vec<Violation> {
     let mut walk = Walk { found: Vec::new() };
     if let Value::Object(fields) = value {
+        walk.rename_to_metadata(fields, schema);
         // These have no schema in a CRD: they are the same for every kind.
         let envelope = ["apiVersion", "kind", "metadata"].map(|field| fields.remove_entry(field));
         walk.object(fields, schema, None, "");
@@ -23,6 +24,9 @@ pub(crate) fn prune(value: &mut Value, schema: &JSONSchemaProps) -> Vec<Violatio
                 walk.metadata(&value);
             }
             fields.insert(field, value);
+        }
+        if !fields.contains_key("metadata") {
+            walk.report("metadata", format!("is required{}", example_of("metadata")));
         }
     }
     walk.found
@@ -127,6 +131,22 @@ impl Walk {
         }
     }
 
+    /// Reads a field with a name near to `metadata` as if it had it, as [`Self::rename`] does for what has a schema.
+    fn rename_to_metadata(&mut self, fields: &mut Map<String, Value>, schema: &JSONSchemaProps) {
+        const KNOWN: [&str; 3] = ["apiVersion", "kind", "metadata"];
+        let in_schema = |key: &str| schema.properties.as_ref().is_some_and(|known| known.contains_key(key));
+        let is_near =
+            |key: &&String| !KNOWN.contains(&key.as_str()) && !in_schema(key) && nearest(key, ["metadata"]).is_some();
+        if fields.contains_key("metadata") {
+            return;
+        }
+        let Some(key) = fields.keys().find(is_near).cloned() else { return };
+        self.report(&key, "unknown field; did you mean \"metadata\"?");
+        if let Some(value) = fields.remove(&key) {
+            fields.insert("metadata".to_owned(), value);
+        }
+    }
+
     fn list(&mut self, items: &mut [Value], schema: &JSONSchemaProps, path: &str) -> bool {
         if let Some(limit) = schema.max_items
             && i64::try_from(items.len()).unwrap_or(i64::MAX) > limit
@@ -187,7 +207,7 @@ impl Walk {
             "uid",
         ];
         let Value::Object(fields) = metadata else {
-            return self.report("metadata", "must be a map, as in {name: my-experiment, namespace: bookinfo}");
+            return self.report("metadata", format!("must be a map{}", example_of("metadata")));
         };
         for (key, value) in fields {
             let path = join("metadata", key);
@@ -311,6 +331,7 @@ fn example_of(path: &str) -> String {
         "service" | "upstream" | "experiment" | "targetMesh" => "{name: ratings, namespace: bookinfo}",
         "name" => "name: ratings",
         "namespace" => "namespace: bookinfo",
+        "metadata" => "metadata: {name: my-experiment, namespace: bookinfo}",
         "port" => "port: 9080",
         "weight" => "weight: 1",
         "abort" => "abort: {httpStatus: 500}",

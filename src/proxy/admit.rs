@@ -6,7 +6,7 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
-    header::{EXPECT, HOST, MAX_FORWARDS, TRANSFER_ENCODING, VIA},
+    header::{CONTENT_LENGTH, EXPECT, HOST, MAX_FORWARDS, TRANSFER_ENCODING, VIA},
     uri::{Authority, PathAndQuery},
 };
 
@@ -41,6 +41,7 @@ pub(crate) fn admit<B>(gate: &Gate, request: &mut Request<B>) -> Result<Admissio
         return Err(Reject::TooManyHeaders);
     }
     transfer_coding(request.headers())?;
+    content_length(request.version(), request.headers())?;
     target_and_host(gate, request)?;
     expectation(request.headers())?;
     via(gate, request.headers())?;
@@ -63,6 +64,22 @@ fn transfer_coding(headers: &HeaderMap) -> Result<(), Reject> {
     }
 }
 
+/// RFC 9110 §8.6: one number, once. hyper holds HTTP/1 to that; over HTTP/2 an empty value and several spellings of one number get
+/// through, and an upstream that speaks HTTP/1 would frame by them.
+fn content_length(version: Version, headers: &HeaderMap) -> Result<(), Reject> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (None, _) => Ok(()),
+        _ if version != Version::HTTP_2 => Ok(()),
+        (Some(only), None) if is_number(only.as_bytes()) => Ok(()),
+        _ => Err(Reject::ContentLength),
+    }
+}
+
+fn is_number(value: &[u8]) -> bool {
+    value.iter().all(u8::is_ascii_digit) && std::str::from_utf8(value).is_ok_and(|text| text.parse::<u64>().is_ok())
+}
+
 /// RFC 9112 §3.2: origin-form, absolute-form (which HTTP/2 always has), or `*` with OPTIONS; exactly one Host that is a host
 /// and port.
 fn target_and_host<B>(gate: &Gate, request: &mut Request<B>) -> Result<(), Reject> {
@@ -76,7 +93,7 @@ fn target_and_host<B>(gate: &Gate, request: &mut Request<B>) -> Result<(), Rejec
     }
     let host = host(request.headers(), request.version(), uri.authority().is_some())?;
     match (uri.scheme_str(), uri.authority()) {
-        (None, None) if path.starts_with('/') || path == "*" => {
+        (None, None) if has_path(uri) => {
             if host.is_none() {
                 request.headers_mut().insert(HOST, gate.default_host.clone());
             }
@@ -84,7 +101,7 @@ fn target_and_host<B>(gate: &Gate, request: &mut Request<B>) -> Result<(), Rejec
         }
         // §3.2.2: the target's authority wins over Host, which is rewritten; the origin sees origin-form.
         (Some("http" | "https"), Some(authority)) => {
-            if has_userinfo(authority) || !has_plain_port(authority) {
+            if !is_host(authority.as_str().as_bytes()) {
                 return Err(Reject::Target);
             }
             let differs = host.is_some_and(|host| !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()));
@@ -93,13 +110,33 @@ fn target_and_host<B>(gate: &Gate, request: &mut Request<B>) -> Result<(), Rejec
                 return Err(Reject::Host);
             }
             let value = HeaderValue::from_str(authority.as_str()).map_err(|_| Reject::Target)?;
-            let origin_form = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-            *request.uri_mut() = Uri::from(origin_form);
+            let origin_form = origin_form(uri.path_and_query(), request.version()).ok_or(Reject::Target)?;
+            *request.uri_mut() = origin_form;
             request.headers_mut().insert(HOST, value);
             Ok(())
         }
         _ => Err(Reject::Target),
     }
+}
+
+/// RFC 9112 §3.2.1: without a path an absolute target asks for the root; a query may stand alone, and of a fragment nothing is
+/// left. RFC 9113 §8.3.1: over HTTP/2 a path says so itself.
+fn origin_form(path: Option<&PathAndQuery>, version: Version) -> Option<Uri> {
+    let form = path.cloned().map(Uri::from).unwrap_or_default();
+    if has_path(&form) {
+        return Some(form);
+    }
+    if version == Version::HTTP_2 {
+        return None;
+    }
+    form.query().map_or_else(|| Some(Uri::default()), |query| Uri::try_from(format!("/?{query}")).ok())
+}
+
+/// Whether a target that is not absolute is a path or an asterisk. What stood before a fragment can be nothing at all: `path()`
+/// tells, and `path_and_query()` calls it "/".
+fn has_path(uri: &Uri) -> bool {
+    let text = uri.path_and_query().map_or("", PathAndQuery::as_str);
+    text.starts_with(['/', '*']) && !uri.path().is_empty()
 }
 
 /// The one Host of a request; HTTP/1.0 may have none, and HTTP/2 where there is an `:authority`.
@@ -127,10 +164,6 @@ fn has_plain_port(authority: &Authority) -> bool {
     behind_host.strip_prefix(':').map_or(behind_host.is_empty(), |port| port.is_empty() || port.parse::<u16>().is_ok())
 }
 
-fn has_userinfo(authority: &Authority) -> bool {
-    authority.as_str().contains('@')
-}
-
 /// RFC 9110 §10.1.1: only `100-continue` is defined.
 fn expectation(headers: &HeaderMap) -> Result<(), Reject> {
     let known = headers.get_all(EXPECT).iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
@@ -156,6 +189,7 @@ fn drop_look_alikes(headers: &mut HeaderMap) {
             matches!(
                 folded.as_str(),
                 "x-forwarded-for"
+                    | "x-forwarded-proto"
                     | "forwarded"
                     | "content-length"
                     | "transfer-encoding"
@@ -184,5 +218,58 @@ fn max_forwards<B>(request: &mut Request<B>) -> Admission {
             request.headers_mut().insert(MAX_FORWARDS, HeaderValue::from(left - 1));
             Admission::Forward
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate() -> Gate {
+        Gate {
+            pseudonym: "ratings.bookinfo.glooshot".to_owned(),
+            default_host: HeaderValue::from_static("ratings.bookinfo:9080"),
+            target_bytes: 100,
+            headers: 10,
+        }
+    }
+
+    fn admitted(version: Version, uri: &str) -> Result<String, Reject> {
+        let mut request = Request::builder().version(version).uri(uri).method("OPTIONS").body(()).unwrap();
+        if version != Version::HTTP_2 {
+            request.headers_mut().insert(HOST, HeaderValue::from_static("a"));
+        }
+        admit(&gate(), &mut request).map(|_| request.uri().to_string())
+    }
+
+    #[test]
+    fn a_length_over_http2_is_one_number_once() {
+        let with = |lengths: &[&'static str]| {
+            let mut request = Request::builder().version(Version::HTTP_2).uri("http://a/");
+            for length in lengths {
+                request = request.header(CONTENT_LENGTH, *length);
+            }
+            admit(&gate(), &mut request.body(()).unwrap())
+        };
+        for lengths in [&[][..], &["0"], &["5"], &["9223372036854775807"]] {
+            assert_eq!(with(lengths), Ok(Admission::Forward), "{lengths:?}");
+        }
+        for lengths in [&[""][..], &["5", "5"], &["5", "05"], &["5, 5"], &["+5"], &["0x5"], &["18446744073709551616"]] {
+            assert_eq!(with(lengths), Err(Reject::ContentLength), "{lengths:?}");
+        }
+    }
+
+    #[test]
+    fn http2_says_its_path_itself_and_http1_may_ask_for_the_root_without() {
+        for (uri, target) in [("http://a", "/"), ("http://a?b", "/?b"), ("http://a#b", "/"), ("http://a/b#c", "/b")] {
+            assert_eq!(admitted(Version::HTTP_11, uri), Ok(target.to_owned()), "{uri}");
+        }
+        for uri in ["http://a?b", "http://a#b"] {
+            assert_eq!(admitted(Version::HTTP_2, uri), Err(Reject::Target), "{uri}");
+        }
+        assert_eq!(admitted(Version::HTTP_2, "http://a/b?c"), Ok("/b?c".to_owned()));
+        let nothing = Uri::from(PathAndQuery::try_from("#b").unwrap());
+        assert_eq!(nothing.path_and_query().map(PathAndQuery::as_str), Some("/"));
+        assert!(!has_path(&nothing));
     }
 }

@@ -68,6 +68,7 @@ impl Reject {
             }
             Self::Host => (StatusCode::BAD_REQUEST, "client; host", "host"),
             Self::TransferCoding => (StatusCode::BAD_REQUEST, "client; transfer-coding", "transfer-coding"),
+            Self::ContentLength => (StatusCode::BAD_REQUEST, "client; content-length", "content-length"),
             Self::Loop => (StatusCode::LOOP_DETECTED, "client; loop", "loop"),
             Self::Expectation => (StatusCode::EXPECTATION_FAILED, "client; expectation", "expectation"),
             Self::Body => (StatusCode::BAD_REQUEST, "client; body", "body"),

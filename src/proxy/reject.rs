@@ -17,6 +17,8 @@ pub(crate) enum Reject {
     Host,
     /// A transfer coding other than `chunked` alone (RFC 9112 §6.1).
     TransferCoding,
+    /// A length over HTTP/2 that is not one number, once (RFC 9110 §8.6). Over HTTP/1 that is [`Self::Syntax`].
+    ContentLength,
     /// Our own name in Via (RFC 9110 §7.6.3): the request goes round in a circle.
     Loop,
     /// An expectation other than `100-continue` (RFC 9110 §10.1.1).
@@ -33,7 +35,7 @@ pub(crate) enum Reject {
 
 impl Reject {
     /// Every reason, for the metrics.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Syntax,
         Self::Method,
         Self::Target,
@@ -41,6 +43,7 @@ impl Reject {
         Self::TooManyHeaders,
         Self::Host,
         Self::TransferCoding,
+        Self::ContentLength,
         Self::Loop,
         Self::Expectation,
         Self::Body,

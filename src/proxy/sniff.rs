@@ -37,8 +37,9 @@ pub(crate) const LOOK_AHEAD: usize = 20 * 1024;
 
 /// Recognises the protocol, or says `None` when more bytes are needed.
 ///
-/// A connection is HTTP/1 if it begins with a known method and a space, or if its first line contains ` HTTP/` in any case:
-/// a malformed request line is answered by the strict gate, never passed on unseen.
+/// A connection is HTTP/1 if it begins with a known method and a space, or if its first line is text that contains ` HTTP/` in
+/// any case: a malformed request line is answered by the strict gate, never passed on unseen. What has been recognised does
+/// not change when more bytes come, so that it does not matter how they are cut.
 pub(crate) fn recognise(bytes: &[u8]) -> Option<Protocol> {
     // RFC 9112 §2.2: empty lines before a request line are ignored.
     let start = bytes.iter().position(|b| !matches!(b, b'\r' | b'\n'))?;
@@ -59,12 +60,24 @@ pub(crate) fn recognise(bytes: &[u8]) -> Option<Protocol> {
     }
     let line_end = bytes.iter().position(|b| *b == b'\n');
     let line = bytes.get(..line_end.unwrap_or(bytes.len())).unwrap_or(bytes);
-    if contains_http_version(line) {
+    let text = text(line);
+    if contains_http_version(text) {
         return Some(Protocol::Http1);
     }
-    let text_so_far = line.first().is_some_and(|b| matches!(b, b'\t' | 0x20..=0x7e))
-        && line.iter().all(|b| matches!(b, b'\t' | b'\r' | 0x20..=0x7e | 0x80..));
-    if text_so_far && line_end.is_none() && line.len() < LOOK_AHEAD { None } else { Some(Protocol::Opaque) }
+    let may_go_on = line_end.is_none() && text.len() == line.len() && line.len() < LOOK_AHEAD;
+    if may_go_on { None } else { Some(Protocol::Opaque) }
+}
+
+/// The beginning of a line that can be one of HTTP. A byte that cannot decides as soon as it is there, whatever comes behind it:
+/// another protocol's server may be waiting for it.
+fn text(line: &[u8]) -> &[u8] {
+    let is_text = |(at, b): (usize, &u8)| match b {
+        b'\t' | 0x20..=0x7e => true,
+        b'\r' | 0x80.. => at > 0,
+        _ => false,
+    };
+    let length = line.iter().enumerate().take(LOOK_AHEAD).take_while(|(at, b)| is_text((*at, b))).count();
+    line.get(..length).unwrap_or(line)
 }
 
 /// What an undecided connection is taken for when its time is up: bytes that could still become an HTTP request are not passed on.
@@ -80,6 +93,8 @@ fn contains_http_version(line: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -110,6 +125,40 @@ mod tests {
             let whole = recognise(bytes);
             let first = (1..=bytes.len()).find_map(|n| recognise(&bytes[..n]));
             assert_eq!(first, whole, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_byte_that_is_no_text_decides_when_it_comes_and_nothing_behind_it_changes_that() {
+        for bytes in [&b"PO\x00ST / HTTP/1.1\r\n"[..], b"\x16\x04 HTTP/1.1\r\n", b"\x80 HTTP/1.1\r\n"] {
+            assert_eq!(recognise(bytes), Some(Protocol::Opaque), "{bytes:?}");
+        }
+        assert_eq!(recognise(b"PURGE / HTTP/1.1\x00\r\n"), Some(Protocol::Http1));
+    }
+
+    #[test]
+    fn a_version_beyond_the_look_ahead_is_not_looked_for() {
+        let line = |length: usize| [&b"PURGE /"[..], &vec![b'a'; length], b" HTTP/1.1\r\n"].concat();
+        assert_eq!(recognise(&line(LOOK_AHEAD - 13)), Some(Protocol::Http1));
+        assert_eq!(recognise(&line(LOOK_AHEAD - 12)), Some(Protocol::Opaque));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_recognised_does_not_change_when_more_bytes_come(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    prop::sample::select(vec![&b" HTTP/"[..], b"GET ", b"PRI * HTTP/2.0", b"\r\n", b"\n", b"\x16", b"\x16\x03"])
+                        .prop_map(<[u8]>::to_vec),
+                    prop::collection::vec(any::<u8>(), 0..4),
+                    "[A-Z /]{0,4}".prop_map(String::into_bytes),
+                ],
+                0..8,
+            ),
+        ) {
+            let bytes = parts.concat();
+            let first = (1..=bytes.len()).find_map(|n| recognise(&bytes[..n]));
+            prop_assert_eq!(recognise(&bytes), first);
         }
     }
 

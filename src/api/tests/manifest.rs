@@ -214,6 +214,21 @@ fn metadata_is_read_strictly_too() {
 }
 
 #[test]
+fn metadata_that_is_missing_or_mistyped_is_told_by_its_name() {
+    let read = |lines: &str| {
+        let text = format!("apiVersion: glooshot.solo.io/v1\nkind: Experiment\n{lines}spec: {{spec: {{}}}}\n");
+        manifest::read(&text).unwrap_err().to_string()
+    };
+    assert_eq!(read(""), "metadata: is required, as in metadata: {name: my-experiment, namespace: bookinfo}");
+    assert_eq!(read("metdata: {name: e}\n"), "metdata: unknown field; did you mean \"metadata\"?");
+    assert_eq!(
+        read("metdata: {name: e, namspace: a}\n"),
+        "metadata.namspace: unknown field; did you mean \"namespace\"?\n\
+         metdata: unknown field; did you mean \"metadata\"?"
+    );
+}
+
+#[test]
 fn several_documents_are_read_and_their_mistakes_told_apart() {
     let good = format!("{HEAD}spec: {{spec: {{}}}}\n");
     let mesh = "apiVersion: glooshot.solo.io/v1\nkind: Mesh\nmetadata: {name: m}\nspec: {proxy: {}}\n";

@@ -1,0 +1,10 @@
+//! See `glooshot_fuzz::manifest`.
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| glooshot_fuzz::manifest::run(data));
+
+#[cfg(not(fuzzing))]
+fn main() -> std::io::Result<()> {
+    glooshot_fuzz::replay::arguments(glooshot_fuzz::manifest::run)
+}

@@ -1,0 +1,30 @@
+//! Whatever a client sends over HTTP/1, an upstream gets whole and unambiguous requests, each of them admitted; and how the
+//! bytes are cut into pieces makes no difference.
+
+use crate::{
+    passage::{Outcome, pass},
+    pieces,
+    proxy::sniff::Protocol,
+};
+
+/// Sends the bytes as one connection: in one piece, in many, byte by byte.
+///
+/// # Panics
+/// See [`pass`]; and when the outcome depends on the pieces.
+pub fn run(data: &[u8]) {
+    let whole = pass(vec![data.to_vec()]);
+    for cut in pieces::cuts(data) {
+        let split = pass(cut);
+        assert_eq!(split.protocol, whole.protocol);
+        is_alike(&whole, &split);
+    }
+}
+
+/// Where the framing was sound to the end, the same requests arrive. Where it was not, a request that came by itself before it
+/// may have arrived.
+fn is_alike(whole: &Outcome, split: &Outcome) {
+    if whole.protocol == Some(Protocol::Http1) && !whole.is_malformed {
+        assert!(!split.is_malformed);
+        assert_eq!(split.requests, whole.requests);
+    }
+}

@@ -1,0 +1,21 @@
+//! The very files of the product's proxy that decide what an upstream gets. They depend on nothing else of it.
+#![allow(dead_code, unreachable_pub)]
+
+#[path = "../../../src/proxy/admit.rs"]
+pub(crate) mod admit;
+#[path = "../../../src/proxy/framing.rs"]
+pub(crate) mod framing;
+#[path = "../../../src/proxy/hop_by_hop.rs"]
+pub(crate) mod hop_by_hop;
+#[path = "../../../src/proxy/limits.rs"]
+pub(crate) mod limits;
+#[path = "../../../src/proxy/reject.rs"]
+pub(crate) mod reject;
+#[path = "../../../src/proxy/rewrite.rs"]
+pub(crate) mod rewrite;
+#[path = "../../../src/proxy/sniff.rs"]
+pub(crate) mod sniff;
+#[path = "../../../src/proxy/tapped_io.rs"]
+pub(crate) mod tapped_io;
+#[path = "../../../src/proxy/trailers.rs"]
+pub(crate) mod trailers;
