@@ -170,12 +170,12 @@ fn e9_another_experiment_replaces_the_one_before_as_a_whole() {
     let upstream = CountingUpstream::start();
     let proxy = InProcess::before(upstream.address());
     let delay = Disruption::Delay { duration: Duration::from_secs(60), jitter: Duration::ZERO };
-    let first = experiment("first", vec![fault(Disruption::AbortHttp(501), 0.000_001), fault(delay, 99.0)]);
+    let first = experiment("first", vec![fault(Disruption::AbortHttp(501), 0.000_001), fault(delay, 99.999_999)]);
     proxy.control().accept(plan(1, first), HOUR).unwrap();
     let mut held = (0..5).map(|_| Client::connect(proxy.address())).collect::<Vec<_>>();
     held.iter_mut().for_each(|client| client.send(&get("/held")));
-    eventually("requests are delayed", || {
-        (proxy.metrics().sum("glooshot_proxy_active_faults", &[]) >= 3.0).then_some(())
+    eventually("all are delayed", || {
+        (proxy.metrics().sum("glooshot_proxy_active_faults", &[]) == 5.0).then_some(())
     });
     proxy.control().accept(aborting(2, "second", 502), HOUR).unwrap();
     // What the first one holds is let go, and it hits nothing any more.
