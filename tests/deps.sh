@@ -7,9 +7,11 @@ cache=${GLOOSHOT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/glooshot}
 missing=()
 command -v cc >/dev/null || missing+=(build-essential)
 command -v curl >/dev/null || missing+=(curl)
+command -v go >/dev/null || missing+=(golang-go)
 [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
 [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
 command -v nghttp >/dev/null || missing+=(nghttp2-client)
+[ -x /usr/sbin/nghttpd ] || missing+=(nghttp2-server)
 command -v prometheus >/dev/null || missing+=(prometheus)
 command -v setpriv >/dev/null || missing+=(util-linux)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
@@ -48,3 +50,11 @@ fi
 
 # A server of Go's standard library alone.
 (cd "$here/interop/goserver" && go build -buildvcs=false -o "$cache/goserver" .)
+
+# The version of h2spec is in tests/h2spec/go.mod, with the checksums of all sources; the tests look for it under this name.
+h2spec=$cache/h2spec-2.2.1/h2spec
+if [ ! -x "$h2spec" ]; then
+  echo "building h2spec"
+  (cd "$here/h2spec" && go build -buildvcs=false -mod=readonly -trimpath -o "$h2spec" \
+    github.com/summerwind/h2spec/cmd/h2spec)
+fi

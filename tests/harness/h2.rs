@@ -14,10 +14,10 @@ pub mod state;
 pub mod upstream;
 
 pub use call::Call;
-pub use client::{Client, get};
-pub use fields::{Field, fields};
+pub use client::Client;
+pub use fields::fields;
 pub use frame::Frame;
-pub use state::{GoAway, Stream};
+pub use state::Stream;
 pub use upstream::Upstream;
 
 /// The first bytes of a client (RFC 9113 section 3.4).
@@ -27,12 +27,10 @@ pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub mod code {
     pub const NO_ERROR: u32 = 0x0;
     pub const PROTOCOL_ERROR: u32 = 0x1;
-    pub const FLOW_CONTROL_ERROR: u32 = 0x3;
     pub const REFUSED_STREAM: u32 = 0x7;
     pub const CANCEL: u32 = 0x8;
     pub const COMPRESSION_ERROR: u32 = 0x9;
     pub const ENHANCE_YOUR_CALM: u32 = 0xb;
-    pub const HTTP_1_1_REQUIRED: u32 = 0xd;
 }
 
 /// Settings (RFC 9113 section 6.5.2).

@@ -24,6 +24,14 @@ pub const TUNNEL_BYTES: Scale = Scale { small: 10 << 20, large: 1 << 30 };
 /// Bytes of one WebSocket frame that is echoed.
 #[allow(dead_code, reason = "only the suite interop sends frames")]
 pub const WEB_SOCKET_FRAME: Scale = Scale { small: 1 << 20, large: 16 << 20 };
+/// C2: streams that are opened and reset at once.
+pub const RAPID_RESETS: Scale = Scale { small: 10_000, large: 100_000 };
+/// C3: bytes of field blocks without an end.
+pub const ENDLESS_FIELDS: Scale = Scale { small: 8 << 20, large: 256 << 20 };
+/// C5, C6: frames that carry nothing or next to nothing.
+pub const FLOOD_FRAMES: Scale = Scale { small: 50_000, large: 1_000_000 };
+/// The bytes of an answer that is read slowly or not at all.
+pub const LARGE_ANSWER: Scale = Scale { small: 16 << 20, large: 512 << 20 };
 
 /// D1 to D5: slow connections at a time.
 pub const SLOW_PEERS: Scale = Scale { small: 200, large: 5_000 };

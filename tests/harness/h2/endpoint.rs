@@ -15,7 +15,7 @@ use super::{
     hpack,
     state::{Role, State, Terms},
 };
-use crate::harness::{client::Ending, patience::PATIENCE};
+use crate::harness::{client::Ending, patience::PATIENCE, wire::readable};
 
 /// A handle on the connection; clones are handles on the same one.
 #[derive(Clone, Debug)]
@@ -46,6 +46,11 @@ impl Endpoint {
         };
         let preface = if role == Role::Client { PREFACE } else { &[] };
         self.send(&[preface, &settings].concat());
+    }
+
+    /// How long a write waits for a peer that does not read.
+    pub fn set_write_timeout(&self, limit: Duration) {
+        self.0.stream.set_write_timeout(Some(limit)).unwrap();
     }
 
     /// Reads from now on, until the end of the connection.
@@ -161,7 +166,7 @@ impl Endpoint {
             }
             let taken = preface.len().min(unread.len());
             if unread[..taken] != preface[..taken] {
-                self.state().broken = Some(format!("not the preface: {unread:?}"));
+                self.state().broken = Some(format!("not the preface: {}", readable(&unread)));
                 break Ending::Closed;
             }
             preface = &preface[taken..];
@@ -170,6 +175,10 @@ impl Endpoint {
                 break Ending::Closed;
             }
         };
+        // A peer that breaks the protocol must not be left waiting.
+        if self.state().broken.is_some() {
+            self.close();
+        }
         self.state().ending = ending;
         self.0.news.notify_all();
     }
@@ -178,26 +187,29 @@ impl Endpoint {
     fn take_frames(&self, unread: &mut Vec<u8>) -> bool {
         let mut at = 0;
         let mut answers = Vec::new();
-        let mut broken = None;
-        {
-            let mut state = self.state();
-            while let Some(frame) = Frame::parse(&unread[at..]) {
-                at += HEAD + frame.payload.len();
-                match state.take(frame) {
-                    Ok(more) => answers.extend(more),
-                    Err(what) => {
-                        broken = Some(what);
-                        break;
-                    }
+        let mut state = self.state();
+        while let Some(frame) = Frame::parse(&unread[at..]) {
+            at += HEAD + frame.payload.len();
+            match state.take(frame) {
+                Ok(more) => answers.extend(more),
+                Err(what) => {
+                    state.broken = Some(what);
+                    break;
                 }
             }
-            state.broken.clone_from(&broken);
         }
+        let holds = state.broken.is_none();
         unread.drain(..at);
+        // Nobody may use a setting before its acknowledgement has gone.
+        if answers.contains(&Frame::settings_ack()) {
+            self.send(&bytes_of(&answers));
+            answers.clear();
+        }
+        drop(state);
         self.0.news.notify_all();
         if !answers.is_empty() {
             self.send(&bytes_of(&answers));
         }
-        broken.is_none()
+        holds
     }
 }

@@ -142,11 +142,19 @@ impl Default for Decoder {
 }
 
 impl Decoder {
+    /// A decoder that allows a table of `limit` bytes: a smaller one must be announced before the first field.
+    pub fn with_table_of(limit: usize) -> Self {
+        Self { limit, ..Self::default() }
+    }
+
     /// The fields of `block`.
     pub fn decode(&mut self, block: &[u8]) -> Result<Vec<Field>, String> {
         let mut cursor = Cursor(block);
         let mut fields = Vec::new();
         while let Some(first) = cursor.0.first().copied() {
+            if first & 0xe0 != 0x20 && self.capacity > self.limit {
+                return Err(format!("a table of {} bytes where {} are allowed", self.capacity, self.limit));
+            }
             if first & 0x80 != 0 {
                 let index = cursor.integer(7)?;
                 fields.push(self.entry(index)?);

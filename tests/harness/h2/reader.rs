@@ -4,15 +4,14 @@ use super::{
     fields::{Section, check},
     frame::{Frame, MAX_PAYLOAD, flag, kind, number},
     setting,
-    state::{GoAway, Role, State},
+    state::{GoAway, INITIAL_WINDOW, Role, State},
 };
 
 impl State {
     /// Takes in one frame; gives the frames that answer it.
     pub fn take(&mut self, frame: Frame) -> Result<Vec<Frame>, String> {
         self.frames += 1;
-        let most = self.terms.settings.iter().rev().find(|(id, _)| *id == setting::MAX_FRAME_SIZE);
-        let most = most.map_or(MAX_PAYLOAD, |(_, size)| *size as usize);
+        let most = self.terms.setting(setting::MAX_FRAME_SIZE).map_or(MAX_PAYLOAD, |size| size as usize);
         if frame.payload.len() > most {
             return Err(format!("a frame of {} bytes", frame.payload.len()));
         }
@@ -31,7 +30,7 @@ impl State {
         }
         match frame.kind {
             kind::DATA => self.data(&frame),
-            kind::HEADERS => self.headers(frame),
+            kind::HEADERS => self.headers(&frame),
             kind::CONTINUATION => self.continuation(&frame),
             kind::RST_STREAM => self.rst_stream(&frame),
             kind::SETTINGS => self.settings(&frame),
@@ -78,11 +77,11 @@ impl State {
         Ok(vec![Frame::window_update(0, length), Frame::window_update(frame.stream, length)])
     }
 
-    fn headers(&mut self, frame: Frame) -> Result<Vec<Frame>, String> {
-        if frame.stream % 2 == 0 {
+    fn headers(&mut self, frame: &Frame) -> Result<Vec<Frame>, String> {
+        if frame.stream.is_multiple_of(2) {
             return Err(format!("a stream that no client opens: {frame:?}"));
         }
-        let block = Frame { payload: frame.content()?.to_vec(), ..frame };
+        let block = Frame::new(frame.kind, frame.flags, frame.stream, frame.content()?);
         if block.has(flag::END_HEADERS) { self.block(&block) } else { self.open(block) }
     }
 
@@ -159,8 +158,7 @@ impl State {
 
     fn settings(&mut self, frame: &Frame) -> Result<Vec<Frame>, String> {
         if frame.has(flag::ACK) {
-            self.settings_acked += 1;
-            return if frame.payload.is_empty() { Ok(Vec::new()) } else { Err(format!("{frame:?}")) };
+            return self.settings_acknowledged(frame);
         }
         if !frame.payload.len().is_multiple_of(6) {
             return Err(format!("{frame:?}"));
@@ -175,6 +173,18 @@ impl State {
             stream.send_window += change;
         }
         Ok(vec![Frame::settings_ack()])
+    }
+
+    fn settings_acknowledged(&mut self, frame: &Frame) -> Result<Vec<Frame>, String> {
+        if !frame.payload.is_empty() {
+            return Err(format!("{frame:?}"));
+        }
+        self.settings_acked += 1;
+        if self.settings_acked == 1 {
+            let change = self.terms.window() - INITIAL_WINDOW;
+            self.streams.values_mut().for_each(|stream| stream.receive_window += change);
+        }
+        Ok(Vec::new())
     }
 
     fn goaway(&mut self, frame: &Frame) -> Result<Vec<Frame>, String> {

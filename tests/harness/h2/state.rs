@@ -58,8 +58,12 @@ impl Terms {
 
     /// The window of each stream that these terms give the peer.
     pub fn window(&self) -> i64 {
-        let given = self.settings.iter().rev().find(|(id, _)| *id == setting::INITIAL_WINDOW_SIZE);
-        given.map_or(INITIAL_WINDOW, |(_, value)| i64::from(*value))
+        self.setting(setting::INITIAL_WINDOW_SIZE).map_or(INITIAL_WINDOW, i64::from)
+    }
+
+    /// The value of the setting `id`, if it is set.
+    pub fn setting(&self, id: u16) -> Option<u32> {
+        self.settings.iter().rev().find(|(setting, _)| *setting == id).map(|(_, value)| *value)
     }
 }
 
@@ -166,13 +170,15 @@ pub struct State {
     pub(super) decoder: Decoder,
     /// The HEADERS frame whose block is not complete.
     pub(super) open_block: Option<Frame>,
-    pub(super) send_window: i64,
+    /// What we may send on all streams together.
+    pub send_window: i64,
     pub(super) receive_window: i64,
 }
 
 impl State {
     /// A connection on which nothing has come.
     pub fn new(role: Role, terms: Terms) -> Self {
+        let table = terms.setting(setting::HEADER_TABLE_SIZE);
         Self {
             streams: BTreeMap::new(),
             goaways: Vec::new(),
@@ -184,7 +190,7 @@ impl State {
             broken: None,
             role,
             terms,
-            decoder: Decoder::default(),
+            decoder: table.map_or_else(Decoder::default, |size| Decoder::with_table_of(size as usize)),
             open_block: None,
             send_window: INITIAL_WINDOW,
             receive_window: INITIAL_WINDOW,
@@ -193,18 +199,15 @@ impl State {
 
     /// The stream `id`, known from now on.
     pub fn stream(&mut self, id: u32) -> &mut Stream {
-        let (send_window, receive_window) = (self.peer_window(), self.terms.window());
+        let send_window = self.peer_window();
+        // What we have set counts as soon as the peer has acknowledged it.
+        let receive_window = if self.settings_acked > 0 { self.terms.window() } else { INITIAL_WINDOW };
         self.streams.entry(id).or_insert_with(|| Stream { send_window, receive_window, ..Stream::default() })
     }
 
     /// The value that the peer has given to the setting `id`.
     pub fn setting(&self, id: u16) -> Option<u32> {
         self.settings.as_ref().and_then(|settings| settings.get(&id).copied())
-    }
-
-    /// The connection is over, or the peer has said that it will be.
-    pub fn is_ending(&self) -> bool {
-        self.ending != Ending::StillOpen || !self.goaways.is_empty()
     }
 
     /// What may be sent on the stream `id` now, and by how much both windows shrink then.

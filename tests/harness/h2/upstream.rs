@@ -96,6 +96,11 @@ impl Upstream {
         streams
     }
 
+    /// What has come that breaks the protocol; it fails no test from now on.
+    pub fn take_broken(&self) -> Vec<String> {
+        self.endpoints().iter().filter_map(|endpoint| endpoint.state().broken.take()).collect()
+    }
+
     fn so_far(&self) -> (Vec<Stream>, Vec<String>) {
         let (mut streams, mut broken) = (Vec::new(), Vec::new());
         for endpoint in self.endpoints() {

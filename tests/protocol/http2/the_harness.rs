@@ -194,12 +194,16 @@ fn broken_field_blocks_are_refused() {
     ] {
         assert!(Decoder::default().decode(&block).is_err(), "{block:x?}");
     }
+    assert!(Decoder::with_table_of(0).decode(&hpack::indexed(2)).is_err(), "the smaller table was not announced");
+    let announced = [hpack::table_size(0), hpack::indexed(2)].concat();
+    assert_eq!(Decoder::with_table_of(0).decode(&announced).unwrap(), fields(&[(":method", "GET")]));
 }
 
 /// A client's state, or a server's, after SETTINGS, one open stream and `frames`.
 fn after(role: Role, frames: &[Frame]) -> Result<State, String> {
     let mut state = State::new(role, Terms::default().with(setting::INITIAL_WINDOW_SIZE, 10));
     state.take(Frame::settings(&[]))?;
+    state.take(Frame::settings_ack())?;
     state.stream(1);
     for frame in frames {
         state.take(frame.clone())?;
@@ -249,6 +253,12 @@ fn the_reader_takes_nothing_but_exact_frames() {
     for frames in broken {
         assert!(after(Role::Client, frames).is_err(), "{frames:?}");
     }
+    let mut early = State::new(Role::Server, Terms::default().with(setting::INITIAL_WINDOW_SIZE, 0));
+    early.take(Frame::settings(&[])).unwrap();
+    early.take(Frame::headers(1, &hpack::block(&request("POST", "/a")), false)).unwrap();
+    early.take(Frame::data(1, b"before our SETTINGS have come", false)).unwrap();
+    early.take(Frame::settings_ack()).unwrap();
+    assert!(early.take(Frame::data(1, b"behind them", false)).is_err());
     assert!(State::new(Role::Client, Terms::default()).take(Frame::ping([0; 8])).is_err(), "SETTINGS come first");
     assert!(after(Role::Server, &[Frame::rst_stream(3, 8)]).is_err(), "a stream that was never opened");
 }
