@@ -174,9 +174,7 @@ fn e9_another_experiment_replaces_the_one_before_as_a_whole() {
     proxy.control().accept(plan(1, first), HOUR).unwrap();
     let mut held = (0..5).map(|_| Client::connect(proxy.address())).collect::<Vec<_>>();
     held.iter_mut().for_each(|client| client.send(&get("/held")));
-    eventually("all are delayed", || {
-        (proxy.metrics().sum("glooshot_proxy_active_faults", &[]) == 5.0).then_some(())
-    });
+    eventually("all are delayed", || (proxy.metrics().sum("glooshot_proxy_active_faults", &[]) == 5.0).then_some(()));
     proxy.control().accept(aborting(2, "second", 502), HOUR).unwrap();
     // What the first one holds is let go, and it hits nothing any more.
     for client in &mut held {

@@ -210,6 +210,11 @@ impl State {
         self.settings.as_ref().and_then(|settings| settings.get(&id).copied())
     }
 
+    /// The connection is over, or the peer has said that it will be.
+    pub fn is_ending(&self) -> bool {
+        self.ending != Ending::StillOpen || !self.goaways.is_empty()
+    }
+
     /// What may be sent on the stream `id` now, and by how much both windows shrink then.
     pub fn take_window(&mut self, id: u32, most: usize) -> usize {
         let stream = self.stream(id).send_window;
