@@ -16,7 +16,6 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    sync::Notify,
     time::{sleep, timeout},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -26,10 +25,11 @@ use super::{
     clock::Moment,
     error::UpstreamFailure,
     exec::OnThisCore,
+    greeting::{Greeted, Greeting, GreetingTap},
     limits::CONNECTION_WINDOW,
     multiplex::{self, Dialing, Turn},
     pool::{self, Lease, PoolKey},
-    tapped_io::{Tap, TappedIo},
+    tapped_io::TappedIo,
     tls::{ALPN_HTTP2, Offer, UpstreamTls},
     transport::{Transport, Wire},
     worker::Worker,
@@ -58,8 +58,12 @@ pub(crate) async fn lease(
     }
 }
 
+/// Connections that one request sees end before it is sent.
+const DEAD_ENDS: usize = 1;
+
 /// A place on a connection that speaks HTTP/2; `None` when the endpoint turns out to speak HTTP/1 only.
 async fn shared(worker: &Rc<Worker>, transport: &Transport, key: PoolKey) -> Result<Option<Lease>, UpstreamFailure> {
+    let mut dead_ends = 0;
     loop {
         let dialed = match worker.multiplexer.turn(key) {
             Turn::Stream(stream) => return Ok(Some(Lease::of_stream(stream))),
@@ -75,6 +79,11 @@ async fn shared(worker: &Rc<Worker>, transport: &Transport, key: PoolKey) -> Res
         // Whoever waits shares the failure too: one after the other they would wait for a dead endpoint in a queue.
         let most = limits.connect + limits.handshake * 2;
         timeout(most, dialed.ended()).await.unwrap_or(Err(UpstreamFailure::Connect))?;
+        // A connection may be full already, but one that is over at once will be so again.
+        dead_ends += usize::from(!worker.multiplexer.is_live(key));
+        if dead_ends > DEAD_ENDS {
+            return Err(UpstreamFailure::Reset);
+        }
     }
 }
 
@@ -172,30 +181,19 @@ where
     Ok(worker.pool.adopt(key, pool::Parts { sender, answered, driver }))
 }
 
-/// Rings when the first bytes of an upstream come.
-#[derive(Debug)]
-struct Greeting(Arc<Notify>);
-
-impl Tap for Greeting {
-    fn received(&mut self, _: &[u8]) -> io::Result<()> {
-        self.0.notify_one();
-        Ok(())
-    }
-}
-
 async fn http2<S>(worker: &Rc<Worker>, stream: S) -> Result<multiplex::Handle, UpstreamFailure>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let limits = &worker.shared.limits;
-    let greeted = Arc::new(Notify::new());
+    let greeted = Arc::<Greeted>::default();
     let head_bytes = u32::try_from(limits.head_bytes).unwrap_or(u32::MAX);
     let made = hyper::client::conn::http2::Builder::new(OnThisCore(Rc::clone(worker)))
         .initial_stream_window_size(limits.stream_window)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(head_bytes)
         .max_send_buf_size(limits.stream_window as usize)
-        .handshake(TokioIo::new(TappedIo::new(Vec::new(), stream, Greeting(Arc::clone(&greeted)))));
+        .handshake(TokioIo::new(TappedIo::new(Vec::new(), stream, GreetingTap::new(Arc::clone(&greeted)))));
     let made = timeout(limits.handshake, made).await.map_err(|_| UpstreamFailure::Connect)?;
     let (sender, connection) = made.map_err(|_| UpstreamFailure::Reset)?;
     let most = Rc::new(Cell::new(connection.current_max_send_streams()));
@@ -211,9 +209,13 @@ where
             tracing::trace!(%error, "upstream connection ended");
         }
     });
-    // A server begins with its SETTINGS (RFC 9113 §3.4). One that does not speak HTTP/2, or is stuck, gets no requests.
+    // One that does not speak HTTP/2, or is stuck, gets no requests.
     tokio::select! {
-        () = greeted.notified() => {}
+        greeting = greeted.said() => match greeting {
+            Greeting::NotHttp2 => return Err(UpstreamFailure::Garbage),
+            Greeting::Settings(Some(streams)) => most.set(usize::try_from(streams).unwrap_or(usize::MAX)),
+            Greeting::Settings(None) => {}
+        },
         _ = &mut driver => return Err(UpstreamFailure::Garbage),
         () = sleep(limits.handshake) => return Err(UpstreamFailure::Connect),
     }

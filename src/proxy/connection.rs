@@ -193,19 +193,23 @@ async fn serve_http2(worker: &Rc<Worker>, caller: Rc<Caller>, first: Vec<u8>, st
     if worker.is_draining() {
         connection.as_mut().graceful_shutdown();
     }
+    let mut told = false;
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = activity.farewell() => {
+            if activity.is_flooding() {
+                // Now: the sweep may end this task before the connection does.
+                worker.metrics.rejected(Reject::Flood);
+                told = true;
+            }
             // GOAWAY: nothing new is taken, and what is under way is finished. The sweep ends who takes too long.
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
-    if activity.is_flooding() {
-        worker.metrics.rejected(Reject::Flood);
-    }
     if let Err(error) = ended {
-        if let Some(reject) = misconduct(&error).filter(|_| !activity.is_flooding()) {
+        let reject = if activity.is_flooding() { Some(Reject::Flood) } else { misconduct(&error) };
+        if let Some(reject) = reject.filter(|_| !told) {
             worker.metrics.rejected(reject);
         }
         tracing::debug!(client = %caller.address, service = %caller.front.port, %error, "client connection ended");

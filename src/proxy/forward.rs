@@ -49,8 +49,8 @@ pub(crate) async fn forward(
     let transport = &caller.front.transport;
     let wire = transport.wire(request.version());
     let upgrade = rewrite::rewrite(&mut request, &marks(worker, caller)).then(|| hyper::upgrade::on(&mut request));
-    // Only HTTP/1.1 can switch.
-    let wire = if upgrade.is_some() { Wire::Http1 } else { wire };
+    // Only HTTP/1.1 can switch; an upstream that is said to speak HTTP/2 is not asked to.
+    let upgrade = upgrade.filter(|_| wire == Wire::Http1);
     let upload = (!request.body().is_end_stream()).then(Upload::begin);
     let mut request = request.map(|body| RequestBody::of(body, upload.as_ref()));
     let (mut tried, mut pooled) = (Vec::new(), true);

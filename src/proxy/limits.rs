@@ -6,7 +6,10 @@ use std::time::Duration;
 use glooshot_api::quantity::GoDuration;
 
 /// Bytes of all HTTP/2 streams of one connection that may be under way towards us.
-pub(crate) const CONNECTION_WINDOW: u32 = 1 << 20;
+///
+/// h2 ends a connection on which small DATA frames cost more than half of this as long as nobody reads them, 256 bytes for
+/// each. gRPC streams are small frames: what fits into one stream's window must not be a reason for that.
+pub(crate) const CONNECTION_WINDOW: u32 = 4 << 20;
 
 /// One limit, as it is shown to people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -271,7 +274,7 @@ pub const FIXED: &[(Limit, &str)] = &[
             reached: "no more is read until there is room",
             metric: "-",
         },
-        "1048576",
+        "4194304",
     ),
     (
         Limit {

@@ -39,6 +39,7 @@ mod forward;
 mod frames;
 mod framing;
 mod frontend;
+mod greeting;
 mod grpc;
 mod guard;
 mod handle;

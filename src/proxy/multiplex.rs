@@ -127,6 +127,14 @@ impl Multiplexer {
         Turn::Dial(Dialing { key, multiplexer: Rc::clone(self), failure }, Rc::clone(&endpoint.dialed))
     }
 
+    /// Whether there is a connection to this endpoint that takes requests at all, or none is needed.
+    pub(crate) fn is_live(&self, key: PoolKey) -> bool {
+        self.endpoints.borrow().get(&key).is_some_and(|endpoint| {
+            endpoint.http1_since.is_some()
+                || endpoint.connections.iter().any(|shared| !shared.is_over() && shared.handle.most.get() > 0)
+        })
+    }
+
     /// Closes what has been idle for too long, or has been closed by the other side.
     pub(crate) fn sweep(&self, now: Moment) {
         let mut endpoints = self.endpoints.borrow_mut();
