@@ -11,7 +11,7 @@ use super::{
     floods::{IDLE_WITHIN, MIB, expect_end_of_a_flood},
 };
 use crate::harness::{
-    Glooshot, Step, Upstream,
+    Glooshot, Upstream,
     h2::{
         self, Client, Frame,
         client::{get, rapid_resets},
@@ -125,8 +125,10 @@ fn c2_streams_that_the_proxy_is_made_to_reset_end_the_connection() {
 #[test]
 fn c12_streams_beyond_the_limit_that_come_without_end_cost_no_memory() {
     const STREAMS: u32 = 250;
-    let upstream = Upstream::scripted(|_| vec![Step::Hang]);
-    let proxy = before_http1(&upstream);
+    let upstream = h2::Upstream::scripted(|call| {
+        call.cut_off();
+    });
+    let proxy = before_http2(&upstream);
     let block = hpack::block(&get("/a"));
     let mut client = Client::deaf(proxy.address(), Terms::default());
     for _ in 0..STREAMS {
