@@ -28,7 +28,7 @@ fn the_proxy_says_what_it_takes() {
     let proxy = before_http1(&upstream);
     let client = Client::connect(proxy.address());
     client.wait("SETTINGS and the connection's window", |state| {
-        (state.send_window == 1 << 20 && state.settings_acked == 1).then_some(())
+        (state.send_window == 4 << 20 && state.settings_acked == 1).then_some(())
     });
     let state = client.endpoint().state();
     assert_eq!(state.setting(setting::MAX_CONCURRENT_STREAMS), Some(250));
@@ -208,7 +208,7 @@ fn uploads_that_are_cut_off_give_their_windows_back() {
     });
     let proxy = Setup::proxy().to(upstream.address()).start();
     let mut client = Client::connect(proxy.address());
-    client.wait("the connection's window", |state| (state.send_window == 1 << 20).then_some(()));
+    client.wait("the connection's window", |state| (state.send_window == 4 << 20).then_some(()));
     for _ in 0..5 {
         // Eight windows of a stream are half of the connection's.
         let held = (0..8).map(|_| client.open(&request("POST", "/held"), false)).collect::<Vec<_>>();
