@@ -8,6 +8,9 @@ use glooshot_api::quantity::GoDuration;
 /// Bytes of all HTTP/2 streams of one connection that may be under way towards us.
 pub(crate) const CONNECTION_WINDOW: u32 = 1 << 20;
 
+/// hyper reads heads into a buffer that is never smaller.
+const MIN_HEAD_BYTES: usize = 8_192;
+
 /// One limit, as it is shown to people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
@@ -98,7 +101,10 @@ macro_rules! limits {
                 match name {
                     $(stringify!($name) => {
                         let read = <$kind as Value>::read(value);
-                        self.$name = read.ok_or_else(|| format!("{value:?} is not {}", <$kind as Value>::FORM))?;
+                        let $name = read.ok_or_else(|| format!("{value:?} is not {}", <$kind as Value>::FORM))?;
+                        let changed = Self { $name, ..self.clone() };
+                        changed.check()?;
+                        *self = changed;
                         Ok(())
                     })*
                     _ => Err(format!("there is no limit {name:?}; the limits are: {}", names().join(", "))),
@@ -111,6 +117,16 @@ macro_rules! limits {
             }
         }
     };
+}
+
+impl Limits {
+    /// Whether each value is one that works.
+    fn check(&self) -> Result<(), String> {
+        if self.head_bytes < MIN_HEAD_BYTES {
+            return Err(format!("head_bytes must be at least {MIN_HEAD_BYTES}"));
+        }
+        Ok(())
+    }
 }
 
 limits! {

@@ -24,6 +24,7 @@ mod half_close;
 mod http2;
 mod keep_alive;
 mod labels;
+mod limits;
 mod obfuscation;
 mod overload;
 mod passthrough;
