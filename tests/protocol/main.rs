@@ -22,6 +22,7 @@ mod forwarding;
 mod given_up;
 mod half_close;
 mod http2;
+mod idle;
 mod keep_alive;
 mod labels;
 mod limits;
