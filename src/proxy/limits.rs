@@ -154,7 +154,7 @@ limits! {
         "bytes of a head, or of an HTTP/2 header list",
         "large cookies fit; memory for one head stays small",
         "request: 431; response: 502",
-        "glooshot_proxy_rejected_total{reason=\"syntax\"}";
+        "glooshot_proxy_rejected_total{reason=\"too-many-headers\"}";
     request_headers: usize = 100,
         "header fields of a request",
         "each costs a look-up in everything that reads them",

@@ -120,7 +120,7 @@ fn a_request_has_as_many_fields_as_the_limit_at_the_most() {
             assert_eq!(answer.status(), status, "{count} fields over HTTP/2");
         }
     }
-    proxy.wait_for_metric("glooshot_proxy_rejected_total", &[("reason", "too-many-headers")], 4.0);
+    proxy.wait_for_metric("glooshot_proxy_rejected_total", &[("reason", "too-many-headers")], 6.0);
 }
 
 #[test]
@@ -152,6 +152,7 @@ fn a_head_is_as_large_as_the_limit_at_the_most() {
     let proxy = limited_to_http1("head_bytes=8192", &upstream);
     let request = format!("GET /a HTTP/1.1\r\nHost: ratings\r\nX-Large: {large}\r\n\r\n");
     assert_eq!(proxy.client().ask(request.as_bytes()).status(), 431);
+    proxy.wait_for_metric("glooshot_proxy_rejected_total", &[("reason", "too-many-headers")], 1.0);
     let mut client = h2::Client::connect(proxy.address());
     assert_eq!(client.ask(&with(client::get("/a"), &[("x-large", &large)])).status(), 431);
     assert_eq!(client.ask(&client::get("/a")).status(), 200, "the connection is as good as before");
