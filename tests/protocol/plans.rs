@@ -190,7 +190,7 @@ fn e9_another_experiment_replaces_the_one_before_as_a_whole() {
 
 /// The plan number `generation` of F3: every second one is of another experiment, with statuses and endpoints of its own.
 fn swapped(generation: u64, routes: &[PlannedRoute; 2]) -> Plan {
-    let which = usize::from(generation % 2 == 0);
+    let which = usize::from(generation.is_multiple_of(2));
     let status = |nth: u16| Disruption::AbortHttp(if which == 0 { 510 } else { 520 } + nth);
     let moment = Disruption::Delay { duration: Duration::from_micros(1), jitter: Duration::ZERO };
     let faults = vec![fault(status(0), 20.0), fault(status(1), 20.0), fault(moment, 20.0)];
