@@ -61,7 +61,7 @@ fn a_connection_that_says_nothing_behind_the_preface_is_closed() {
 #[test]
 fn a_field_block_that_does_not_go_on_is_cut_off() {
     let upstream = Upstream::ok();
-    let proxy = to_http1(&upstream).with(["--limit", "idle_client=500ms"]).start();
+    let proxy = to_http1(&upstream).with(["--limit", "request_head=500ms"]).start();
     for unfinished in [
         Frame::headers(1, &h2::hpack::block(&get("/a")), true).without(flag::END_HEADERS).bytes(),
         Frame::headers(1, &h2::hpack::block(&get("/a")), true).bytes()[..20].to_vec(),
