@@ -164,7 +164,8 @@ async fn serve_http1(worker: &Rc<Worker>, caller: Rc<Caller>, first: Vec<u8>, st
     let ended = connection.await;
     if let Err(error) = ended {
         if !caller.connection.is_rejected() && (error.is_parse() || is_malformed(&error)) {
-            worker.metrics.rejected(Reject::Syntax);
+            let reject = if error.is_parse_too_large() { Reject::TooManyHeaders } else { Reject::Syntax };
+            worker.metrics.rejected(reject);
         }
         tracing::debug!(client = %caller.address, service = %caller.front.port, %error, "client connection ended");
     }

@@ -11,6 +11,9 @@ use glooshot_api::quantity::GoDuration;
 /// each. gRPC streams are small frames: what fits into one stream's window must not be a reason for that.
 pub(crate) const CONNECTION_WINDOW: u32 = 4 << 20;
 
+/// hyper reads heads into a buffer that is never smaller.
+const MIN_HEAD_BYTES: usize = 8_192;
+
 /// One limit, as it is shown to people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
@@ -101,7 +104,10 @@ macro_rules! limits {
                 match name {
                     $(stringify!($name) => {
                         let read = <$kind as Value>::read(value);
-                        self.$name = read.ok_or_else(|| format!("{value:?} is not {}", <$kind as Value>::FORM))?;
+                        let $name = read.ok_or_else(|| format!("{value:?} is not {}", <$kind as Value>::FORM))?;
+                        let changed = Self { $name, ..self.clone() };
+                        changed.check()?;
+                        *self = changed;
                         Ok(())
                     })*
                     _ => Err(format!("there is no limit {name:?}; the limits are: {}", names().join(", "))),
@@ -114,6 +120,16 @@ macro_rules! limits {
             }
         }
     };
+}
+
+impl Limits {
+    /// Whether each value is one that works.
+    fn check(&self) -> Result<(), String> {
+        if self.head_bytes < MIN_HEAD_BYTES {
+            return Err(format!("head_bytes must be at least {MIN_HEAD_BYTES}"));
+        }
+        Ok(())
+    }
 }
 
 limits! {
@@ -141,7 +157,7 @@ limits! {
         "bytes of a head, or of an HTTP/2 header list",
         "large cookies fit; memory for one head stays small",
         "request: 431; response: 502",
-        "glooshot_proxy_rejected_total{reason=\"syntax\"}";
+        "glooshot_proxy_rejected_total{reason=\"too-many-headers\"}";
     request_headers: usize = 100,
         "header fields of a request",
         "each costs a look-up in everything that reads them",

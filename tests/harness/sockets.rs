@@ -145,6 +145,16 @@ pub fn listeners() -> Vec<(SocketAddr, u64)> {
     table.lines().filter_map(listener).collect()
 }
 
+/// Whether all connections to the process that listens at `to` have TCP keep-alive on at their other end.
+pub fn asks_for_life(to: SocketAddr) -> bool {
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let fields = |line: &str| line.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let there = |fields: &Vec<String>| fields.get(2).and_then(|remote| address(remote)) == Some(to);
+    let mut connections = table.lines().map(fields).filter(there).peekable();
+    // The kind of the timer that runs: 2 is that of keep-alive.
+    connections.peek().is_some() && connections.all(|fields| fields[5].starts_with("02:"))
+}
+
 /// The local address and the state in a line of the kernel's table.
 fn local_end(line: &str) -> Option<(SocketAddr, u8)> {
     let mut fields = line.split_ascii_whitespace().skip(1);

@@ -188,6 +188,21 @@ fn e9_another_experiment_replaces_the_one_before_as_a_whole() {
     assert_eq!(metrics.sum("glooshot_proxy_injected_total", &[("experiment", "bookinfo/second")]), 1_000.0);
 }
 
+#[test]
+fn e9_faults_of_a_plan_that_ask_for_more_than_all_requests_share_them_and_none_meets_two() {
+    const REQUESTS: u64 = 2_000;
+    let upstream = CountingUpstream::start();
+    let proxy = InProcess::before(upstream.address());
+    let faults = [501, 502, 503].map(|status| fault(Disruption::AbortHttp(status), 80.0)).to_vec();
+    proxy.control().accept(plan(1, experiment("e9", faults)), HOUR).unwrap();
+    let tally = load::send(proxy.address(), 4, REQUESTS, |_| get("/"));
+    assert_eq!((tally.status(501) + tally.status(502), tally.unanswered), (REQUESTS, 0), "{tally:?}");
+    let expected = REQUESTS as f64 * 0.8;
+    assert!((tally.status(501) as f64 - expected).abs() < 5.0 * (expected * 0.2).sqrt(), "{tally:?}");
+    let injected = proxy.metrics().sum("glooshot_proxy_injected_total", &[]);
+    assert_eq!(injected, REQUESTS as f64, "each request is counted once");
+}
+
 /// The plan number `generation` of F3: every second one is of another experiment, with statuses and endpoints of its own.
 fn swapped(generation: u64, routes: &[PlannedRoute; 2]) -> Plan {
     let which = usize::from(generation.is_multiple_of(2));
