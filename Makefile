@@ -11,12 +11,15 @@ export CARGO_TARGET_DIR := $(CACHE)/target
 endif
 
 SUITE := tests/suite.sh
+# Fuzz targets are a workspace of their own.
+FUZZ := --manifest-path tests/fuzz/Cargo.toml
+FUZZ_SECONDS ?= 60
 # Always the whole workspace: with another selection of packages cargo would build other features anew.
 TEST := $(CARGO) test --workspace
 # The integration tests of these packages.
 tests = $(foreach package,$(1),$(patsubst $(package)/tests/%.rs,--test %,$(wildcard $(package)/tests/*.rs)))
 
-.PHONY: help demo test drill lint fmt crds readme bench audit deps clean
+.PHONY: help demo test drill fuzz lint fmt crds readme bench audit deps clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -28,6 +31,7 @@ test: deps lint ## Everything with its small numbers: lint, unit, property and b
 	$(SUITE) build $(TEST) --no-run
 	$(SUITE) units $(TEST) --lib --bins
 	$(SUITE) domain $(TEST) $(call tests,src/api webhook)
+	$(SUITE) fuzz $(CARGO) test $(FUZZ)
 	$(SUITE) loadgen $(TEST) $(call tests,loadgen)
 	$(SUITE) protocol $(TEST) --test protocol
 	$(SUITE) interop $(TEST) --test interop
@@ -38,13 +42,19 @@ test: deps lint ## Everything with its small numbers: lint, unit, property and b
 drill: deps ## The same tests with their large numbers
 	GLOOSHOT_DRILL=1 $(CARGO) test --workspace
 
+fuzz: ## Each fuzz target for FUZZ_SECONDS (60), two at a time; needs a nightly compiler and a C++ compiler
+	CARGO="$(CARGO)" tests/fuzz/run.sh $(FUZZ_SECONDS)
+
 lint: ## Format, clippy and rustdoc, warnings denied
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt $(FUZZ) --check
 	$(SUITE) clippy $(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(SUITE) clippy-fuzz $(CARGO) clippy $(FUZZ) --lib --bins --examples --tests -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(SUITE) rustdoc $(CARGO) doc --workspace --no-deps --document-private-items
 
 fmt: ## Format the code
 	$(CARGO) fmt --all
+	$(CARGO) fmt $(FUZZ)
 
 crds: ## Write the CustomResourceDefinitions anew
 	$(CARGO) run --quiet --bin glooshot -- crds --output-dir manifests/crds
@@ -65,3 +75,4 @@ deps: ## Install what the tests need: Debian packages, and peers of the proxy in
 
 clean: ## Remove what was built here
 	$(CARGO) clean
+	$(CARGO) clean $(FUZZ)

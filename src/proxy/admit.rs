@@ -10,7 +10,7 @@ use http::{
     uri::{Authority, PathAndQuery},
 };
 
-use super::reject::Reject;
+use super::{field_name, reject::Reject};
 
 /// What the gate knows of its listener.
 #[derive(Debug)]
@@ -40,6 +40,7 @@ pub(crate) fn admit<B>(gate: &Gate, request: &mut Request<B>) -> Result<Admissio
     if request.headers().len() > gate.headers {
         return Err(Reject::TooManyHeaders);
     }
+    field_names(request.version(), request.headers())?;
     transfer_coding(request.headers())?;
     content_length(request.version(), request.headers())?;
     target_and_host(gate, request)?;
@@ -52,6 +53,11 @@ pub(crate) fn admit<B>(gate: &Gate, request: &mut Request<B>) -> Result<Admissio
 /// RFC 9110 §9.3.6 and §9.3.8: a service proxy is no tunnel endpoint, and TRACE would echo what intermediaries added.
 fn method(method: &Method) -> Result<(), Reject> {
     if *method == Method::CONNECT || *method == Method::TRACE { Err(Reject::Method) } else { Ok(()) }
+}
+
+/// RFC 9110 §5.1. hyper holds HTTP/1 to that.
+fn field_names(version: Version, headers: &HeaderMap) -> Result<(), Reject> {
+    if version == Version::HTTP_2 && !field_name::are_tokens(headers) { Err(Reject::FieldName) } else { Ok(()) }
 }
 
 /// RFC 9112 §6.1: `chunked` alone, once. Other codings are legal HTTP, but two parsers rarely agree about them.
@@ -240,6 +246,17 @@ mod tests {
             request.headers_mut().insert(HOST, HeaderValue::from_static("a"));
         }
         admit(&gate(), &mut request).map(|_| request.uri().to_string())
+    }
+
+    #[test]
+    fn a_field_name_over_http2_is_a_token() {
+        let with = |name: HeaderName| {
+            let mut request = Request::builder().version(Version::HTTP_2).uri("http://a/").body(()).unwrap();
+            request.headers_mut().insert(name, HeaderValue::from_static("1"));
+            admit(&gate(), &mut request)
+        };
+        assert_eq!(with(HeaderName::from_static("x-a!#$%&'*+.^_`|~09")), Ok(Admission::Forward));
+        assert_eq!(with(HeaderName::from_lowercase(b"x\"a").unwrap()), Err(Reject::FieldName));
     }
 
     #[test]

@@ -68,6 +68,7 @@ impl Reject {
             }
             Self::Host => (StatusCode::BAD_REQUEST, "client; host", "host"),
             Self::TransferCoding => (StatusCode::BAD_REQUEST, "client; transfer-coding", "transfer-coding"),
+            Self::FieldName => (StatusCode::BAD_REQUEST, "client; field-name", "field-name"),
             Self::ContentLength => (StatusCode::BAD_REQUEST, "client; content-length", "content-length"),
             Self::Loop => (StatusCode::LOOP_DETECTED, "client; loop", "loop"),
             Self::Expectation => (StatusCode::EXPECTATION_FAILED, "client; expectation", "expectation"),

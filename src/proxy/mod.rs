@@ -35,6 +35,7 @@ mod exchange;
 mod exec;
 mod exposition;
 mod fault;
+mod field_name;
 mod forward;
 mod frames;
 mod framing;

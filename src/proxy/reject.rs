@@ -13,6 +13,8 @@ pub(crate) enum Reject {
     TargetTooLong,
     /// More header fields than the limit.
     TooManyHeaders,
+    /// A field over HTTP/2 whose name is no token (RFC 9110 §5.1). Over HTTP/1 that is [`Self::Syntax`].
+    FieldName,
     /// No Host, several, or one that is not a host and port (RFC 9112 §3.2).
     Host,
     /// A transfer coding other than `chunked` alone (RFC 9112 §6.1).
@@ -35,12 +37,13 @@ pub(crate) enum Reject {
 
 impl Reject {
     /// Every reason, for the metrics.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Syntax,
         Self::Method,
         Self::Target,
         Self::TargetTooLong,
         Self::TooManyHeaders,
+        Self::FieldName,
         Self::Host,
         Self::TransferCoding,
         Self::ContentLength,

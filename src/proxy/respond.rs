@@ -15,6 +15,7 @@ use super::{
     error::{Flag, OVERLOADED, Stop, UpstreamFailure, Verdict},
     exchange::Exchange,
     fault::LiveFault,
+    field_name,
     forward::{Forwarded, splice},
     grpc::GrpcStatus,
     hop_by_hop::{self, ERROR_HEADER, FAULT_HEADER},
@@ -55,8 +56,11 @@ pub(crate) fn respond(
 
 /// The upstream's answer, without what belongs to its connection.
 fn forward(caller: &Caller, mut exchange: Exchange, forwarded: Forwarded) -> Response<ResponseBody> {
-    // hyper counts the fields of HTTP/1 itself.
-    if forwarded.response.headers().len() > exchange.worker.shared.limits.response_headers {
+    // hyper holds HTTP/1 to both itself.
+    let headers = forwarded.response.headers();
+    let is_garbage = headers.len() > exchange.worker.shared.limits.response_headers
+        || (forwarded.response.version() == Version::HTTP_2 && !field_name::are_tokens(headers));
+    if is_garbage {
         return error(&mut exchange, UpstreamFailure::Garbage.verdict());
     }
     let (mut parts, body) = forwarded.response.into_parts();

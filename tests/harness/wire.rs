@@ -256,7 +256,8 @@ fn chunks(bytes: &[u8], message: &mut Message) -> Result<Option<usize>, String> 
         if size == 0 {
             return trailers(bytes, at, message);
         }
-        let Some(data) = bytes.get(at..at + size + 2) else { return Ok(None) };
+        let end = size.checked_add(at + 2);
+        let Some(data) = end.and_then(|end| bytes.get(at..end)) else { return Ok(None) };
         if !data.ends_with(b"\r\n") {
             return Err("a chunk that is longer than its size".to_owned());
         }

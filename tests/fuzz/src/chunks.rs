@@ -11,6 +11,9 @@ use crate::{
 /// The request whose body is tried.
 const HEAD: &[u8] = b"POST /a HTTP/1.1\r\nHost: ratings\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n";
 
+/// hyper's own bound for the extensions of one body, and for its trailers.
+const LIMIT_BYTES: usize = 16 * 1024;
+
 /// Sends the bytes behind the head of a request with a chunked body.
 ///
 /// # Panics
@@ -51,7 +54,9 @@ fn is_read_by_the_grammar(bytes: &[u8], outcome: &Outcome, is_accepted: bool) {
             assert_eq!(sum(arrived), sum(&sent));
         }
         (Some(arrived), sent) => panic!("{sent:?} arrived as {arrived:?}"),
-        (None, Parsed::Whole(sent)) => assert!(!is_accepted, "accepted, and never arrived: {sent:?}"),
+        (None, Parsed::Whole(sent)) => {
+            assert!(!is_accepted || bytes.len() > LIMIT_BYTES, "accepted, and never arrived: {sent:?}");
+        }
         (None, Parsed::Partial | Parsed::Broken(_)) => {}
     }
 }

@@ -3,9 +3,12 @@
 use arbitrary::{Arbitrary, Unstructured};
 
 use crate::{
-    frames::{
-        CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PADDED, PING, PREFACE, RST_STREAM, SETTINGS,
-        WINDOW_UPDATE, frame, header_block, padded,
+    harness::wire::latin1,
+    http2::{
+        PREFACE,
+        fields::Field as Pair,
+        frame::{Frame, bytes_of, flag},
+        hpack,
     },
     passage::pass,
     pieces,
@@ -21,7 +24,7 @@ const RAW: u8 = b'r';
 pub fn run(data: &[u8]) {
     let Some((mode, rest)) = data.split_first() else { return };
     let frames = if *mode == RAW { rest.to_vec() } else { written(rest) };
-    let bytes = [PREFACE, &frame(SETTINGS, 0, 0, &[]), &frames].concat();
+    let bytes = [PREFACE, &Frame::settings(&[]).bytes(), &frames].concat();
     pass(vec![bytes.clone()]);
     pass(pieces::scattered(&bytes));
 }
@@ -66,7 +69,8 @@ enum Text {
 const METHODS: [&str; 9] = ["GET", "POST", "HEAD", "OPTIONS", "PUT", "CONNECT", "TRACE", "get", "M-SEARCH"];
 const SCHEMES: [&str; 4] = ["http", "https", "HTTP", "ftp"];
 const AUTHORITIES: [&str; 8] = ["ratings", "ratings:9080", "[::1]:80", "a@b", "a,b", "a:99999", "", "a/b"];
-const PATHS: [&str; 12] = ["/", "/a?b", "*", "/a b", "/a#b", "//a", "http://a/b", "", "a", "?", "/\u{e4}", "/a HTTP/1.1\r\nX: y"];
+const PATHS: [&str; 12] =
+    ["/", "/a?b", "*", "/a b", "/a#b", "//a", "http://a/b", "", "a", "?", "/\u{e4}", "/a HTTP/1.1\r\nX: y"];
 const NAMES: [&str; 24] = [
     "host",
     "cookie",
@@ -116,17 +120,18 @@ const VALUES: [&str; 19] = [
 ];
 
 impl Text {
-    fn bytes<'t>(&'t self, usual: &'t [&str]) -> &'t [u8] {
+    /// One character per byte.
+    fn latin1(&self, usual: &[&str]) -> String {
         match self {
-            Self::Usual(index) => usual[usize::from(*index) % usual.len()].as_bytes(),
-            Self::Any(bytes) => bytes,
+            Self::Usual(index) => latin1(usual[usize::from(*index) % usual.len()].as_bytes()),
+            Self::Any(bytes) => latin1(bytes),
         }
     }
 }
 
 impl Field {
-    fn pair(&self) -> (&[u8], &[u8]) {
-        (self.name.bytes(&NAMES), self.value.bytes(&VALUES))
+    fn pair(&self) -> Pair {
+        (self.name.latin1(&NAMES), self.value.latin1(&VALUES))
     }
 }
 
@@ -134,57 +139,57 @@ impl Field {
 fn written(data: &[u8]) -> Vec<u8> {
     let Ok(moves) = Vec::<Move>::arbitrary_take_rest(Unstructured::new(data)) else { return Vec::new() };
     let mut opened = 0;
-    moves.iter().flat_map(|it| frames_of(it, &mut opened)).collect()
+    let frames: Vec<Frame> = moves.iter().flat_map(|it| frames_of(it, &mut opened)).collect();
+    bytes_of(&frames)
 }
 
-fn frames_of(it: &Move, opened: &mut u32) -> Vec<u8> {
-    let ending = |ends: bool| if ends { END_STREAM } else { 0 };
+fn frames_of(it: &Move, opened: &mut u32) -> Vec<Frame> {
     // A client's streams are odd; most moves concern one that is open.
     let of = |stream: u8, opened: u32| u32::from(stream) % opened.max(1) * 2 + 1;
     match it {
         Move::Request { pseudo, fields, ends, cut_at } => {
-            let block = head(pseudo, fields);
             let stream = *opened * 2 + 1;
             *opened += 1;
-            match cut_at {
-                None => frame(HEADERS, END_HEADERS | ending(*ends), stream, &block),
-                Some(at) => {
-                    let (first, rest) = block.split_at(usize::from(*at).min(block.len()));
-                    let first = frame(HEADERS, ending(*ends), stream, first);
-                    [first, frame(CONTINUATION, END_HEADERS, stream, rest)].concat()
-                }
-            }
+            head(stream, &hpack::block(&list(pseudo, fields)), *ends, *cut_at)
         }
-        Move::Data { stream, bytes, ends, padding: None } => frame(DATA, ending(*ends), of(*stream, *opened), bytes),
-        Move::Data { stream, bytes, ends, padding: Some(padding) } => {
-            frame(DATA, PADDED | ending(*ends), of(*stream, *opened), &padded(bytes, *padding))
+        Move::Data { stream, bytes, ends, padding } => {
+            let data = Frame::data(of(*stream, *opened), bytes, *ends);
+            vec![padding.map_or(data.clone(), |padding| data.padded(padding))]
         }
         Move::Trailers { stream, fields, ends } => {
-            let block = header_block(fields.iter().map(Field::pair));
-            frame(HEADERS, END_HEADERS | ending(*ends), of(*stream, *opened), &block)
+            let fields: Vec<Pair> = fields.iter().map(Field::pair).collect();
+            vec![Frame::headers(of(*stream, *opened), &hpack::block(&fields), *ends)]
         }
-        Move::Reset { stream, code } => frame(RST_STREAM, 0, of(*stream, *opened), &u32::from(*code).to_be_bytes()),
-        Move::Window { stream, more } => frame(WINDOW_UPDATE, 0, of(*stream, *opened), &more.to_be_bytes()),
-        Move::Setting { name, value } => {
-            let payload = [&[0, *name][..], &value.to_be_bytes()].concat();
-            frame(SETTINGS, 0, 0, &payload)
+        Move::Reset { stream, code } => vec![Frame::rst_stream(of(*stream, *opened), u32::from(*code))],
+        Move::Window { stream, more } => vec![Frame::window_update(of(*stream, *opened), *more)],
+        Move::Setting { name, value } => vec![Frame::settings(&[(u16::from(*name), *value)])],
+        Move::Ping => vec![Frame::ping([0; 8])],
+        Move::Frame { kind, flags, stream, payload } => {
+            vec![Frame::new(*kind, *flags, u32::from(*stream), payload.as_slice())]
         }
-        Move::Ping => frame(PING, 0, 0, &[0; 8]),
-        Move::Frame { kind, flags, stream, payload } => frame(*kind, *flags, u32::from(*stream), payload),
     }
 }
 
-fn head(pseudo: &Pseudo, fields: &[Field]) -> Vec<u8> {
+/// A request's head, in one frame or in two.
+fn head(stream: u32, block: &[u8], ends: bool, cut_at: Option<u8>) -> Vec<Frame> {
+    let Some(at) = cut_at else { return vec![Frame::headers(stream, block, ends)] };
+    let (first, rest) = block.split_at(usize::from(at).min(block.len()));
+    vec![Frame::headers(stream, first, ends).without(flag::END_HEADERS), Frame::continuation(stream, rest, true)]
+}
+
+fn list(pseudo: &Pseudo, fields: &[Field]) -> Vec<Pair> {
     let named = [
-        (&b":method"[..], &pseudo.method, &METHODS[..]),
-        (b":scheme", &pseudo.scheme, &SCHEMES),
-        (b":authority", &pseudo.authority, &AUTHORITIES),
-        (b":path", &pseudo.path, &PATHS),
+        (":method", &pseudo.method, &METHODS[..]),
+        (":scheme", &pseudo.scheme, &SCHEMES),
+        (":authority", &pseudo.authority, &AUTHORITIES),
+        (":path", &pseudo.path, &PATHS),
     ];
-    let mut list: Vec<(&[u8], &[u8])> =
-        named.iter().filter_map(|(name, text, usual)| Some((*name, text.as_ref()?.bytes(usual)))).collect();
+    let mut list: Vec<Pair> = named
+        .iter()
+        .filter_map(|(name, text, usual)| Some(((*name).to_owned(), text.as_ref()?.latin1(usual))))
+        .collect();
     list.extend(pseudo.again.iter().map(Field::pair));
     let at = if pseudo.behind { 0 } else { list.len() };
     list.splice(at..at, fields.iter().map(Field::pair));
-    header_block(list)
+    list
 }

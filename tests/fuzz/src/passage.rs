@@ -6,29 +6,23 @@ use std::{
     cell::{Cell, RefCell},
     convert::Infallible,
     io,
-    pin::Pin,
     rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
 };
 
 use http::{
-    HeaderMap, HeaderValue, Request, Response, StatusCode, Version,
-    header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING},
+    HeaderValue, Request, Response, StatusCode, Version,
+    header::{CONNECTION, TRANSFER_ENCODING},
 };
-use http_body::{Body, Frame, SizeHint};
-use hyper::{
-    body::{Bytes, Incoming},
-    client::conn::http1::SendRequest,
-    service::service_fn,
-};
+use http_body::Body as _;
+use hyper::{body::Incoming, client::conn::http1::SendRequest, service::service_fn};
 use hyper_util::rt::TokioIo;
 
 use crate::{
-    harness::wire::{Framing, Message, readable},
+    harness::wire::{Message, readable},
     proxy::{
         admit::{Admission, Gate, admit},
         framing::Follower,
@@ -36,13 +30,14 @@ use crate::{
         rewrite::{ForwardedFor, Marks, Via, rewrite, to_http1},
         sniff::{self, Protocol},
         tapped_io::{Tap, TappedIo},
-        trailers,
     },
+    sent::{RequestBody, Sent, Stage},
     sockets::{ClientSocket, UpstreamSocket},
     tasks::Tasks,
 };
 
-const PSEUDONYM: &str = "ratings.bookinfo.glooshot";
+/// Our name in `Via`.
+pub(crate) const PSEUDONYM: &str = "ratings.bookinfo.glooshot";
 
 /// What came of a connection.
 #[derive(Debug, PartialEq, Eq)]
@@ -63,7 +58,7 @@ pub(crate) fn pass(pieces: Vec<Vec<u8>>) -> Outcome {
     let client = ClientSocket::sending(pieces);
     let mut first = Vec::new();
     let protocol = loop {
-        let Some(piece) = client.next_piece() else { break None };
+        let Some(piece) = client.first_read() else { break None };
         first.extend_from_slice(&piece);
         if let Some(protocol) = sniff::recognise(&first) {
             break Some(protocol);
@@ -92,27 +87,6 @@ struct Passage {
     pool: RefCell<Vec<(usize, SendRequest<RequestBody>)>>,
     refused: Cell<bool>,
     is_malformed: Arc<AtomicBool>,
-}
-
-/// A request that was admitted.
-#[derive(Debug)]
-struct Sent {
-    upstream: usize,
-    method: String,
-    target: String,
-    headers: HeaderMap,
-    body: RefCell<Vec<u8>>,
-    trailers: RefCell<HeaderMap>,
-    stage: Cell<Stage>,
-    /// The client took it back before there was an answer.
-    abandoned: Cell<bool>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Begun,
-    Ended,
-    Failed,
 }
 
 impl Passage {
@@ -177,15 +151,12 @@ impl Passage {
     async fn handle(self: Rc<Self>, request: Request<Incoming>) -> Result<Response<String>, Infallible> {
         assert!(!self.refused.get(), "a request behind one that was refused: {request:?}");
         let multiplexed = request.version() == Version::HTTP_2;
-        let answer = |status| {
-            let mut response = Response::new(String::new());
-            *response.status_mut() = status;
-            response
-        };
-        let status = self.serve(request).await;
-        let mut response = answer(*status.as_ref().unwrap_or_else(|status| status));
-        if status.is_err() && !multiplexed {
-            self.refused.set(true);
+        let mut response = Response::new(String::new());
+        let (Ok(status) | Err(status)) = self.serve(request).await.inspect_err(|_| {
+            self.refused.set(!multiplexed);
+        });
+        *response.status_mut() = status;
+        if self.refused.get() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response)
@@ -208,6 +179,7 @@ impl Passage {
             tls_ended: false,
         };
         rewrite(&mut request, &marks);
+        // As the product's `forward` decides it.
         let known = request.body().is_end_stream() || request.body().size_hint().exact().is_some();
         let known = known && !request.headers().contains_key(TRANSFER_ENCODING);
         to_http1(&mut request, known);
@@ -276,121 +248,6 @@ impl Passage {
             assert!(unfinished || upstream.rest().is_empty(), "bytes behind a request: {}", readable(&upstream.rest()));
         }
         requests
-    }
-}
-
-impl Sent {
-    fn of(upstream: usize, request: &Request<Incoming>) -> Self {
-        Self {
-            upstream,
-            method: request.method().to_string(),
-            target: request.uri().to_string(),
-            headers: request.headers().clone(),
-            body: RefCell::default(),
-            trailers: RefCell::default(),
-            abandoned: Cell::new(true),
-            stage: Cell::new(if request.body().is_end_stream() { Stage::Ended } else { Stage::Begun }),
-        }
-    }
-
-    /// Whether it may never have arrived.
-    fn is_unfinished(&self) -> bool {
-        self.abandoned.get() || self.stage.get() != Stage::Ended
-    }
-
-    /// The message is this request, and nothing else could be read in it.
-    fn is(&self, message: &Message) {
-        let line = latin1(format!("{} {} HTTP/1.1", self.method, self.target).as_bytes());
-        assert_eq!(message.start_line, line);
-        assert!(line.chars().all(|c| c >= ' ' && c != '\x7f'), "a control character in {line:?}");
-        assert!(self.target.starts_with('/') || self.target == "*", "not in origin form: {line:?}");
-        // Over HTTP/2 all of a known length can come without the end of the stream.
-        let has_all = self.stage.get() == Stage::Ended || matches!(message.framing, Framing::Length(_));
-        assert!(has_all, "complete without the end of its body: {message:?}");
-        assert_eq!(readable(&message.body), readable(&self.body.borrow()));
-        self.has_headers(message);
-        for (name, _) in &message.trailers {
-            assert!(self.trailers.borrow().contains_key(name.as_str()), "a trailer from nowhere: {name}");
-        }
-        assert!(!message.chunk_extensions);
-    }
-
-    fn has_headers(&self, message: &Message) {
-        let host = message.one("host").unwrap_or_else(|| panic!("not one Host: {message:?}"));
-        assert!(!host.is_empty() && host.chars().all(|c| c.is_ascii_graphic() && !",/?#@".contains(c)), "{host:?}");
-        for name in ["keep-alive", "proxy-connection", "proxy-authorization", "te", "x-glooshot-fault"] {
-            assert!(!message.has(name), "{name} belongs to one connection: {message:?}");
-        }
-        assert!(matches!(message.all("connection").as_slice(), [] | ["upgrade"]), "{message:?}");
-        assert!(message.all("via").last().is_some_and(|via| via.ends_with(PSEUDONYM)), "{message:?}");
-        assert!(message.all("cookie").len() <= 1 || message.all("via").last().is_none_or(|via| !via.starts_with('2')));
-        for (name, _) in &message.headers {
-            let folded = name.replace('_', "-");
-            let looks_alike = ["content-length", "transfer-encoding", "host", "via", "connection", "x-forwarded-for", "x-forwarded-proto"];
-            assert!(*name == folded || !looks_alike.contains(&folded.as_str()), "{name}");
-        }
-        match message.framing {
-            Framing::Chunked => assert!(!self.headers.contains_key(CONTENT_LENGTH)),
-            Framing::None | Framing::UntilClose => assert!(message.body.is_empty()),
-            Framing::Length(_) => {}
-        }
-        for (name, value) in &self.headers {
-            if *name != TRANSFER_ENCODING && *name != CONTENT_LENGTH {
-                let expected = latin1(value.as_bytes());
-                let arrived = message.all(name.as_str()).contains(&expected.trim_matches([' ', '\t']));
-                assert!(arrived, "{name}: {expected:?} is lost");
-            }
-        }
-    }
-}
-
-fn latin1(bytes: &[u8]) -> String {
-    crate::harness::wire::latin1(bytes)
-}
-
-/// A client's body on its way, noted as it passes.
-#[derive(Debug)]
-struct RequestBody {
-    body: Incoming,
-    sent: Rc<Sent>,
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let mut polled = Pin::new(&mut self.body).poll_frame(cx);
-        match &mut polled {
-            Poll::Pending => {}
-            Poll::Ready(None) => self.sent.stage.set(Stage::Ended),
-            Poll::Ready(Some(Err(_))) => self.sent.stage.set(Stage::Failed),
-            Poll::Ready(Some(Ok(frame))) => {
-                if let Some(data) = frame.data_ref() {
-                    self.sent.body.borrow_mut().extend_from_slice(data);
-                }
-                if let Some(trailers) = frame.trailers_mut() {
-                    trailers::strip(trailers);
-                    self.sent.trailers.borrow_mut().extend(trailers.clone());
-                }
-                // Nothing comes behind trailers, and hyper does not ask.
-                if self.body.is_end_stream() || frame.is_trailers() {
-                    self.sent.stage.set(Stage::Ended);
-                }
-            }
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) fn cuts(data: &[u8]) -> Vec<Vec<Vec<u8>>> {
 pub(crate) fn scattered(mut data: &[u8]) -> Vec<Vec<u8>> {
     let mut hasher = DefaultHasher::new();
     data.hash(&mut hasher);
-    let most = if hasher.finish() % 2 == 0 { 64 } else { 4 };
+    let most = if hasher.finish().is_multiple_of(2) { 64 } else { 4 };
     let mut pieces = Vec::new();
     while !data.is_empty() {
         data.len().hash(&mut hasher);

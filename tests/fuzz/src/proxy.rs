@@ -3,6 +3,8 @@
 
 #[path = "../../../src/proxy/admit.rs"]
 pub(crate) mod admit;
+#[path = "../../../src/proxy/field_name.rs"]
+pub(crate) mod field_name;
 #[path = "../../../src/proxy/framing.rs"]
 pub(crate) mod framing;
 #[path = "../../../src/proxy/hop_by_hop.rs"]

@@ -66,9 +66,15 @@ impl ClientSocket {
         ends.wake();
     }
 
-    /// The next piece, taken by whoever looks at the connection before HTTP does.
-    pub(crate) fn next_piece(&self) -> Option<Vec<u8>> {
-        lock(&self.0).coming.pop_front()
+    /// What whoever looks at the connection before HTTP does reads at once.
+    pub(crate) fn first_read(&self) -> Option<Vec<u8>> {
+        const MOST_BYTES: usize = 4_096;
+        let coming = &mut lock(&self.0).coming;
+        let mut piece = coming.pop_front()?;
+        if piece.len() > MOST_BYTES {
+            coming.push_front(piece.split_off(MOST_BYTES));
+        }
+        Some(piece)
     }
 }
 
@@ -95,7 +101,7 @@ impl AsyncWrite for ClientSocket {
 
 /// An upstream's connection: it reads strictly, and answers every whole request.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct UpstreamSocket(Arc<Mutex<Upstream>>);
+pub struct UpstreamSocket(Arc<Mutex<Upstream>>);
 
 #[derive(Debug, Default)]
 struct Upstream {
@@ -118,7 +124,7 @@ impl UpstreamSocket {
     ///
     /// # Panics
     /// When it is not the beginning of a request that every server reads alike.
-    pub(crate) fn receive(&self, bytes: &[u8]) {
+    pub fn receive(&self, bytes: &[u8]) {
         let upstream = &mut *lock(&self.0);
         upstream.ends.written.extend_from_slice(bytes);
         loop {

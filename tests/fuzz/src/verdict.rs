@@ -8,9 +8,7 @@ use glooshot_api::{
     quantity::ComparisonOperator,
     scenario::Threshold,
     status::ResultState,
-    verdict::{
-        ConditionRules, Decision, Event, Facts, Phase, Rules, State, Switch, Trips, UnknownMetric, step,
-    },
+    verdict::{ConditionRules, Decision, Event, Facts, Phase, Rules, State, Switch, Trips, UnknownMetric, step},
 };
 use jiff::Timestamp;
 
