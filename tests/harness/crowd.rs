@@ -22,8 +22,8 @@ use super::{client::Ending, get};
 
 /// No connection of a crowd is watched for longer than this.
 const GIVE_UP: Duration = Duration::from_secs(30);
-/// New connections come this far apart, so that they do not overflow the queue of the listener.
-const APART: Duration = Duration::from_micros(200);
+/// New connections come this far apart, so that they overflow no queue of a listener.
+const APART: Duration = Duration::from_millis(1);
 /// A good client asks this often.
 const GOOD_PACE: Duration = Duration::from_millis(20);
 /// The beat by which the lateness of this machine is measured.
@@ -70,6 +70,8 @@ pub struct Crowd {
     pub stays: Vec<Stay>,
     /// Requests of good clients that were answered.
     pub answered: u64,
+    /// What the slowest of those took.
+    pub slowest: Duration,
     /// What happened to those that were not.
     pub failed: Vec<String>,
     /// How late this machine was at the most in what it had to do at a certain time.
@@ -92,12 +94,14 @@ pub fn crowd(to: SocketAddr, count: u64, manner: &Manner, good: u64) -> Crowd {
         }
         let stays = crowd.join_all().await;
         over.store(true, Ordering::Relaxed);
-        let mut result = Crowd { stays, answered: 0, failed: Vec::new(), lateness: lateness.await.unwrap() };
-        for (answered, failure) in clients.join_all().await {
-            result.answered += answered;
-            result.failed.extend(failure);
+        let good = clients.join_all().await;
+        Crowd {
+            stays,
+            answered: good.iter().map(|client| client.answered).sum(),
+            slowest: good.iter().map(|client| client.slowest).max().unwrap_or_default(),
+            failed: good.into_iter().filter_map(|client| client.failure).collect(),
+            lateness: lateness.await.unwrap(),
         }
-        result
     })
 }
 
@@ -128,18 +132,27 @@ async fn until_the_end(to: SocketAddr, manner: &Manner, told: &mut Vec<u8>) -> E
     }
 }
 
-/// Asks again and again over one connection; how often it was answered, and what ended that too early.
-async fn behave(to: SocketAddr, over: Arc<AtomicBool>) -> (u64, Option<String>) {
-    let mut answered = 0;
-    let mut stream = None;
-    while !over.load(Ordering::Relaxed) {
+/// What a good client has seen.
+#[derive(Debug, Default)]
+struct Good {
+    answered: u64,
+    slowest: Duration,
+    failure: Option<String>,
+}
+
+/// Asks again and again over one connection, until all is over or it fails.
+async fn behave(to: SocketAddr, over: Arc<AtomicBool>) -> Good {
+    let (mut good, mut stream) = (Good::default(), None);
+    while !over.load(Ordering::Relaxed) && good.failure.is_none() {
+        let asked = Instant::now();
         match timeout(GIVE_UP, ask(to, &mut stream)).await {
-            Ok(Ok(())) => answered += 1,
-            failure => return (answered, Some(format!("{failure:?} after {answered} answers"))),
+            Ok(Ok(())) => good.answered += 1,
+            failure => good.failure = Some(format!("{failure:?} after {} answers", good.answered)),
         }
+        good.slowest = good.slowest.max(asked.elapsed());
         sleep(GOOD_PACE).await;
     }
-    (answered, None)
+    good
 }
 
 async fn ask(to: SocketAddr, kept: &mut Option<TcpStream>) -> io::Result<()> {

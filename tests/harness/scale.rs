@@ -2,7 +2,7 @@
 
 use std::env;
 
-/// A number of requests, connections or rounds, small and large.
+/// A number of requests, connections, rounds or units of time, small and large.
 #[derive(Clone, Copy, Debug)]
 pub struct Scale {
     small: u64,
@@ -37,6 +37,8 @@ pub const LARGE_ANSWER: Scale = Scale { small: 16 << 20, large: 512 << 20 };
 pub const SLOW_PEERS: Scale = Scale { small: 200, large: 5_000 };
 /// D1 to D5: good clients beside them.
 pub const GOOD_CLIENTS: Scale = Scale { small: 10, large: 100 };
+/// D1 to D5: milliseconds that they are given; more connections need more time to be made.
+pub const SLOW_LIMIT: Scale = Scale { small: 1_500, large: 10_000 };
 /// D6: bytes of an answer that is read slowly or not at all.
 pub const SLOW_READER: Scale = Scale { small: 32 << 20, large: 100 << 20 };
 /// D7: connections to a proxy that has no file descriptor left.

@@ -15,8 +15,6 @@ use crate::harness::{
     wire::readable,
 };
 
-/// The limit that each of these tests sets.
-const LIMIT: Duration = Duration::from_millis(1_500);
 /// Connections are swept this often.
 const SWEEP: Duration = Duration::from_millis(250);
 /// The proxy's coarse clock goes in steps.
@@ -24,10 +22,15 @@ const STEP: Duration = Duration::from_millis(20);
 /// What an HTTP/2 connection has for its goodbye before the next sweep ends it.
 const GOODBYE: Duration = Duration::from_secs(2);
 
+/// The limit that each of these tests sets.
+fn limit() -> Duration {
+    Duration::from_millis(scale::SLOW_LIMIT.get())
+}
+
 /// A proxy with this limit, whose service answers `ok`.
 fn proxy_with(limit: &str, upstream: SocketAddr) -> Setup {
     make_room_for(scale::SLOW_PEERS.get() + scale::GOOD_CLIENTS.get());
-    let limit = format!("{limit}={}ms", LIMIT.as_millis());
+    let limit = format!("{limit}={}ms", scale::SLOW_LIMIT.get());
     Setup::proxy().to(upstream).with(["--limit", &limit])
 }
 
@@ -39,8 +42,8 @@ fn all_are_closed_in_time(proxy: &Glooshot, manner: &Manner, grace: Duration) ->
     assert!(crowd.answered >= scale::GOOD_CLIENTS.get() * 5, "{} answers", crowd.answered);
     // What this machine took from both processes for others is not the proxy's doing.
     let stalled = Duration::from_secs_f64(proxy.metrics().sum("glooshot_proxy_longest_stall_seconds", &[]));
-    let slack = 2 * (stalled + crowd.lateness);
-    let (earliest, latest) = (LIMIT - STEP - slack.min(LIMIT / 2), LIMIT.mul_f64(1.1) + SWEEP + grace + slack);
+    let slack = 2 * (stalled + crowd.lateness + crowd.slowest);
+    let (earliest, latest) = (limit() - STEP - slack.min(limit() / 2), limit().mul_f64(1.1) + SWEEP + grace + slack);
     for stay in &crowd.stays {
         assert!(stay.ending != Ending::StillOpen, "{stay:?}");
         assert!(stay.lasted >= earliest && stay.lasted <= latest, "not within {earliest:?} to {latest:?}: {stay:?}");
@@ -78,7 +81,7 @@ fn d2_clients_that_begin_a_tls_handshake_and_fall_silent_are_closed() {
     let proxy = proxy_with("handshake", upstream.address()).with(["--tls", &tls, "--upstream-tls", &plaintext]).start();
     // The header of a record with a ClientHello of 512 bytes, of which the first four are here.
     let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc";
-    all_are_closed_in_time(&proxy, &Manner::dripping(hello, [3], LIMIT / 10), Duration::ZERO);
+    all_are_closed_in_time(&proxy, &Manner::dripping(hello, [3], limit() / 10), Duration::ZERO);
     all_were_counted(&proxy, "tls-handshake");
 }
 
@@ -86,7 +89,11 @@ fn d2_clients_that_begin_a_tls_handshake_and_fall_silent_are_closed() {
 fn d3_a_preface_that_dribbles_in_does_not_get_more_time_with_each_byte() {
     let upstream = CountingUpstream::start();
     let proxy = proxy_with("first_byte", upstream.address()).start();
-    all_are_closed_in_time(&proxy, &Manner::dripping("", h2::PREFACE, LIMIT / 10), Duration::ZERO);
+    all_are_closed_in_time(
+        &proxy,
+        &Manner::dripping(&h2::PREFACE[..1], &h2::PREFACE[1..], limit() / 10),
+        Duration::ZERO,
+    );
     all_were_counted(&proxy, "head-timeout");
 }
 
@@ -95,7 +102,7 @@ fn d4_a_head_that_dribbles_in_does_not_get_more_time_with_each_byte() {
     let upstream = CountingUpstream::start();
     let proxy = proxy_with("request_head", upstream.address()).start();
     let opening = "GET /slow HTTP/1.1\r\nHost: ratings\r\nX-Slow: ";
-    all_are_closed_in_time(&proxy, &Manner::dripping(opening, "x", LIMIT / 10), Duration::ZERO);
+    all_are_closed_in_time(&proxy, &Manner::dripping(opening, "x", limit() / 10), Duration::ZERO);
     all_were_counted(&proxy, "head-timeout");
 }
 
@@ -111,7 +118,7 @@ fn d4_a_head_of_http_2_that_dribbles_in_does_not_get_more_time_with_each_byte() 
     let upstream = CountingUpstream::start();
     let proxy = proxy_with("request_head", upstream.address()).start();
     let opening = [h2::PREFACE, &Frame::settings(&[]).bytes(), &half_a_head(1)].concat();
-    let manner = Manner::dripping(opening, [0], LIMIT / 10);
+    let manner = Manner::dripping(opening, [0], limit() / 10);
     all_are_closed_in_time(&proxy, &manner, GOODBYE + SWEEP);
     all_were_counted(&proxy, "head-timeout");
 }
@@ -129,7 +136,7 @@ fn d4_a_head_of_http_2_that_dribbles_in_beside_other_streams_does_not_get_more_t
     thread::scope(|scope| {
         scope.spawn(|| {
             let drips = std::iter::repeat_with(|| client.endpoint().try_send(&[0]));
-            drips.take_while(Result::is_ok).take(100).for_each(|_| thread::park_timeout(LIMIT / 10));
+            drips.take_while(Result::is_ok).take(100).for_each(|_| thread::park_timeout(limit() / 10));
         });
         client.expect_end();
     });
@@ -139,7 +146,7 @@ fn d4_a_head_of_http_2_that_dribbles_in_beside_other_streams_does_not_get_more_t
 #[test]
 fn d5_bodies_of_which_no_more_comes_are_refused() {
     let upstream = Upstream::ok();
-    let proxy = proxy_with("stalled", upstream.address()).start();
+    let proxy = proxy_with("stalled", upstream.address()).with(["--connect-timeout", "10s"]).start();
     let opening = "POST /slow HTTP/1.1\r\nHost: ratings\r\nContent-Length: 100\r\n\r\nten bytes.";
     let crowd = all_are_closed_in_time(&proxy, &Manner::silent_after(opening), Duration::ZERO);
     for stay in &crowd.stays {
