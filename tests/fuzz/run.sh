@@ -38,8 +38,9 @@ fuzz() {
 # One line for each target: executions, what was covered, inputs that cover it.
 show() {
   local log=$work/$1.log
-  local last
-  last=$(grep -oE 'cov: [0-9]+ ft: [0-9]+ corp: [0-9]+' "$log" | tail -n 1)
+  local last edges features inputs
+  # A crash in the first input comes before any of this.
+  last=$(grep -oE 'cov: [0-9]+ ft: [0-9]+ corp: [0-9]+' "$log" | tail -n 1 || true)
   read -r _ edges _ features _ inputs <<<"${last:-_ - _ - _ -}"
   printf '%-10s %12s %10s %10s %8s  %s\n' "$1" "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" \
     "$edges" "$features" "$inputs" "$2"
@@ -49,7 +50,7 @@ explain() {
   local file
   file=$(sed -n 's/.*Test unit written to //p' "$work/$1.log" | tail -n 1)
   echo
-  grep -A 4 -E 'panicked at|ERROR: libFuzzer' "$work/$1.log" | cut -c -400 || tail -n 20 "$work/$1.log"
+  grep -m 1 -A 2 -E 'panicked at|ERROR: libFuzzer' "$work/$1.log" | cut -c -400 || tail -n 20 "$work/$1.log"
   echo "the input:     tests/fuzz/${file:-(none was written; see tests/fuzz/$work/$1.log)}"
   echo "to repeat it:  cargo run --manifest-path tests/fuzz/Cargo.toml --bin $1 -- tests/fuzz/$file"
   echo "when fixed:    put it into tests/fuzz/corpus/$1 under a name that says what it is"
