@@ -20,6 +20,8 @@ pub(crate) struct Activity {
     multiplexed: AtomicBool,
     /// The client floods the connection.
     flooding: AtomicBool,
+    /// It was found that nothing moves any more.
+    stalled: AtomicBool,
     /// Rung when an HTTP/2 connection is to say goodbye.
     farewell: Notify,
     /// When that was; 0 before.
@@ -60,6 +62,7 @@ impl Activity {
             answers: AtomicU32::new(0),
             multiplexed: AtomicBool::new(false),
             flooding: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
             farewell: Notify::new(),
             goodbye_since: AtomicU64::new(0),
             rejected: AtomicBool::new(false),
@@ -130,6 +133,16 @@ impl Activity {
     pub(crate) fn flood(&self, now: u64) {
         self.flooding.store(true, Ordering::Relaxed);
         self.say_goodbye(Moment::from_nanos(now));
+    }
+
+    /// It is ended because nothing moves any more.
+    pub(crate) fn stall(&self) {
+        self.stalled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is ended because nothing moves any more.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed)
     }
 
     /// Whether the client floods the connection.

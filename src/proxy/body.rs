@@ -97,13 +97,15 @@ pub(crate) struct Tail {
     lease: Option<Lease>,
     /// The response's name among those that wait for their client; only over HTTP/2.
     unread: Option<u64>,
+    /// The client has asked for more, and the upstream has not sent it.
+    waits: bool,
 }
 
 impl ResponseBody {
     /// The body of a forwarded response. A response without a body is at its end already.
     pub(crate) fn upstream(body: Incoming, exchange: Exchange, lease: Lease) -> Self {
         let unread = exchange.unread().map(Unread::name);
-        let mut tail = Box::new(Tail { exchange, lease: Some(lease), unread });
+        let mut tail = Box::new(Tail { exchange, lease: Some(lease), unread, waits: false });
         if body.is_end_stream() {
             tail.end();
         }
@@ -146,6 +148,11 @@ impl Tail {
 impl Drop for Tail {
     fn drop(&mut self) {
         self.is_asked();
+        // The client is not to blame for what its upstream did not send.
+        if self.waits && self.exchange.is_stalled() {
+            self.exchange.broke_off(Flag::UpstreamTimeout);
+            self.exchange.complete();
+        }
     }
 }
 
@@ -159,6 +166,7 @@ impl Body for ResponseBody {
             ResponseBodyProjection::Upstream(mut body, tail) => {
                 tail.is_asked();
                 let polled = body.as_mut().poll_frame(cx);
+                tail.waits = polled.is_pending();
                 if let Poll::Ready(Some(Ok(frame))) = &polled {
                     tail.hands_out(frame);
                 }

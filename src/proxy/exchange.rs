@@ -162,6 +162,11 @@ impl Exchange {
         self.is_multiplexed().then_some(&self.caller.unread)
     }
 
+    /// Whether its connection is ended because nothing moves any more.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.caller.connection.is_stalled()
+    }
+
     /// Notes that the response broke off.
     pub(crate) fn broke_off(&mut self, flag: Flag) {
         self.flag = flag;

@@ -217,7 +217,7 @@ limits! {
         "no byte of a request or response that is under way, or a response that its client does not take",
         "whoever is still interested shows it",
         "closed",
-        "glooshot_proxy_requests_total{flag=\"DC\"}";
+        "glooshot_proxy_requests_total{flag=~\"DC|UT\"}";
     idle_client: Duration = Duration::from_secs(60),
         "a client's connection between requests",
         "unused places are for others",

@@ -239,6 +239,9 @@ impl Worker {
             let activity = &open.caller.connection;
             let unread = open.caller.unread.longest(now) > limits.stalled;
             let too_slow = activity.too_slow(limits, now).or(unread.then_some(TooSlow::Stalled));
+            if too_slow == Some(TooSlow::Stalled) {
+                activity.stall();
+            }
             let done = closing && activity.idle_for(now).is_some_and(|idle| idle >= CLOSE_IDLE);
             let waits_for_goodbye = activity.is_multiplexed() && !activity.has_had_its_goodbye(now);
             if done || (too_slow.is_some() && !waits_for_goodbye) {

@@ -127,6 +127,7 @@ fn an_answer_of_which_no_more_comes_is_broken_off_on_both_sides() {
     let (bytes, ending) = client.read_to_end_within(SOON);
     was_in_time(since);
     assert!(bytes.ends_with(b"half") && ending != Ending::StillOpen, "what is cut off must not look whole");
+    proxy.wait_for_metric("glooshot_proxy_requests_total", &[("code", "200"), ("flag", "UT")], 1.0);
     upstream.wait_within(SOON, "the end of the request", |log| log.iter().all(|connection| connection.ended));
 }
 
@@ -141,6 +142,7 @@ fn an_answer_of_http_2_of_which_no_more_comes_is_broken_off() {
     let outcome = client.outcome(stream);
     was_in_time(since);
     assert!(!outcome.ended, "what is cut off must not look whole: {outcome:?}");
+    proxy.wait_for_metric("glooshot_proxy_requests_total", &[("code", "200"), ("flag", "UT")], 1.0);
     upstream.wait_within(SOON, "the end of the request", |log| log.iter().all(|connection| connection.ended));
 }
 
