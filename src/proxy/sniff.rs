@@ -64,6 +64,10 @@ pub(crate) fn recognise(bytes: &[u8]) -> Option<Protocol> {
     if contains_http_version(text) {
         return Some(Protocol::Http1);
     }
+    // A method that breaks off is a malformed request, which no server should get to read on its own.
+    if text.len() < line.len() && !text.is_empty() && METHODS.iter().any(|method| method.starts_with(text)) {
+        return Some(Protocol::Http1);
+    }
     let may_go_on = line_end.is_none() && text.len() == line.len() && line.len() < LOOK_AHEAD;
     if may_go_on { None } else { Some(Protocol::Opaque) }
 }
@@ -130,9 +134,12 @@ mod tests {
 
     #[test]
     fn a_byte_that_is_no_text_decides_when_it_comes_and_nothing_behind_it_changes_that() {
-        for bytes in [&b"PO\x00ST / HTTP/1.1\r\n"[..], b"\x16\x04 HTTP/1.1\r\n", b"\x80 HTTP/1.1\r\n"] {
+        for bytes in
+            [&b"AMQP\x00\x00\x09\x01"[..], b"\x16\x04 HTTP/1.1\r\n", b"\x80 HTTP/1.1\r\n", b"\x00 / HTTP/1.1\r\n"]
+        {
             assert_eq!(recognise(bytes), Some(Protocol::Opaque), "{bytes:?}");
         }
+        assert_eq!(recognise(b"PO\x00ST / HTTP/1.1\r\n"), Some(Protocol::Http1));
         assert_eq!(recognise(b"PURGE / HTTP/1.1\x00\r\n"), Some(Protocol::Http1));
     }
 

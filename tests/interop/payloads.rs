@@ -2,6 +2,9 @@
 //!
 //! In the escapes of the corpus. None of them carries what is meant to be seen beyond the first request where a server reads it
 //! rightly: whatever else arrives upstream was smuggled, and its target is `/smuggled`.
+//!
+//! All begin with text. What begins with another byte is another protocol to the proxy, whatever stands behind it (the unit
+//! tests of `sniff`): it goes to the server in a tunnel of its own, where there is nobody else's request to disagree about.
 
 use crate::harness::corpus::segments;
 
@@ -242,7 +245,6 @@ pub const PAYLOADS: &[(&str, &str)] = &[
     ("a version of huge numbers", r"GET / HTTP/4294967295.255\r\nHost: a\r\n\r\n"),
     ("a version with two CR inside", r"GET / HTTP/\r\r1.1\r\nHost: a\r\n\r\n"),
     ("a method that begins well", r#"G=":<>(e),[T];?" / HTTP/1.1\r\nHost: a\r\n\r\n"#),
-    ("a method of a NUL", r"\0 / HTTP/............0596.7407.\r\nHost: a\r\n\r\n"),
     ("a target of one mark", r"GET ! HTTP/1.1\r\nHost: a\r\n\r\n"),
     ("two blanks in the request line", r"GET  / HTTP/1.1\r\nHost: a\r\n\r\n"),
     (
