@@ -19,10 +19,10 @@ TEST := $(CARGO) test --workspace
 # The integration tests of these packages.
 tests = $(foreach package,$(1),$(patsubst $(package)/tests/%.rs,--test %,$(wildcard $(package)/tests/*.rs)))
 
-.PHONY: help demo test drill fuzz lint fmt crds readme bench audit deps clean
+.PHONY: help demo test drill fuzz lint fmt crds readme bench bench-loadgen audit deps clean
 
 help: ## This list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 demo: ## The tutorial on this machine, no cluster needed: a cascading failure is found, and its fix proved
 	$(CARGO) run --profile $(PROFILE) --quiet --bin glooshot -- demo
@@ -64,6 +64,10 @@ readme: ## Write the README's table of limits anew
 
 bench: ## What a request costs through the proxy, on this machine
 	$(CARGO) bench -p glooshot --bench forward
+
+bench-loadgen: ## The load generator beside wrk, oha, hey, fortio and h2load; installs what it lacks
+	loadgen/benches/peers/deps.sh
+	PATH="$$PATH:$(CACHE)/bin" $(CARGO) bench -p glooshot-loadgen --bench peers
 
 audit: ## cargo-deny: licences, bans, sources; advisories where their database can be reached
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny

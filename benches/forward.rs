@@ -137,6 +137,7 @@ fn show(case: &str, address: SocketAddr) {
     let mut config =
         Config::new(format!("http://{address}/").parse().unwrap(), Pace::Closed { connections: CONNECTIONS });
     config.limit = Limit { duration: Some(ROUND), count: None };
+    config.threads = Some(1);
     let run = glooshot_loadgen::run(config, Arc::new(LiveStats::default()), CancellationToken::new());
     let summary = runtime.block_on(run).unwrap();
     let rate = summary.responses as f64 / started.elapsed().as_secs_f64();

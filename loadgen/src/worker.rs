@@ -1,14 +1,16 @@
 //! The worker loop: take a request, wait until it is due, make it, count it. There is only this one.
 
-use std::time::Duration;
+use std::io;
+use std::pin::pin;
+use std::time::{Duration, Instant};
 
-use tokio::time::{Instant, sleep};
+use tokio::task::yield_now;
+use tokio::time::sleep;
 
-use crate::connection::Client;
-use crate::schedule::Schedule;
+use crate::client::Client;
+use crate::crew::Crew;
+use crate::deadlines::Watch;
 use crate::summary::ErrorClass;
-use crate::tally::Tally;
-use crate::target::Target;
 
 /// First pause of a closed loop after a request that got no response.
 const BACKOFF_MIN: Duration = Duration::from_millis(5);
@@ -19,21 +21,30 @@ const BACKOFF_MAX: Duration = Duration::from_millis(500);
 /// Works until the schedule has no more requests.
 ///
 /// Cancellation: may be dropped at any await; a request in flight then counts as started and not finished.
-pub(crate) async fn work(target: &Target, schedule: &Schedule, tally: &Tally) {
-    let mut client = Client::new(target);
+///
+/// # Errors
+/// The timer cannot be set.
+pub(crate) async fn work(crew: &Crew, mut client: Client, watch: &Watch) -> io::Result<()> {
     let mut backoff = Backoff::default();
-    while let Some(slot) = schedule.take(Instant::now()) {
-        let begin = slot.wait().await;
-        tally.start();
-        let outcome = client.exchange().await;
-        tally.finish(outcome, begin, Instant::now());
-        // A constant rate is itself the pace of the next try; the closed loop would spin.
-        if let Some(pause) = backoff.after(outcome.err())
-            && schedule.is_closed_loop()
-        {
-            sleep(pause).await;
+    let mut now = Instant::now();
+    while let Some(slot) = crew.schedule.take(now) {
+        let begin = crew.turn(slot, now).await?;
+        let request = crew.choose();
+        crew.tally.start(request, begin);
+        let outcome = watch.within(begin.sent, pin!(client.exchange(request))).await;
+        now = Instant::now();
+        crew.tally.finish(request, outcome, begin, now);
+        let pause = backoff.after(outcome.err());
+        if outcome.is_err() {
+            // The open loop is itself the pace of the next try; the closed loop would spin.
+            match pause {
+                Some(pause) if crew.schedule.is_closed_loop() => sleep(pause).await,
+                _ => yield_now().await,
+            }
+            now = Instant::now();
         }
     }
+    Ok(())
 }
 
 /// Doubling pauses between failures in a row.

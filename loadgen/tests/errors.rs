@@ -42,31 +42,31 @@ async fn a_server_that_never_answers_is_a_timeout_and_has_a_latency() {
 
 #[tokio::test]
 async fn a_body_shorter_than_its_content_length_is_a_body_error() {
-    let server = answer_with(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab").await;
+    let server = answer_with(&b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab"[..]).await;
     assert_all_are(ErrorClass::Body, &drive(server.url("/")).await);
 }
 
 #[tokio::test]
 async fn a_connection_closed_without_an_answer_is_an_io_error() {
-    let server = answer_with(b"").await;
+    let server = answer_with(&b""[..]).await;
     assert_all_are(ErrorClass::Io, &drive(server.url("/")).await);
 }
 
 #[tokio::test]
 async fn a_connection_closed_within_the_response_head_is_an_io_error() {
-    let server = answer_with(b"HTTP/1.1 200 OK\r\ncontent-le").await;
+    let server = answer_with(&b"HTTP/1.1 200 OK\r\ncontent-le"[..]).await;
     assert_all_are(ErrorClass::Io, &drive(server.url("/")).await);
 }
 
 #[tokio::test]
 async fn an_answer_that_is_not_http_is_a_protocol_error() {
-    let server = answer_with(b"SSH-2.0-OpenSSH_9.9\r\n\r\n").await;
+    let server = answer_with(&b"SSH-2.0-OpenSSH_9.9\r\n\r\n"[..]).await;
     assert_all_are(ErrorClass::Protocol, &drive(server.url("/")).await);
 }
 
 #[tokio::test]
 async fn a_chunked_body_that_breaks_off_is_a_body_error() {
-    let server = answer_with(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nabc").await;
+    let server = answer_with(&b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nabc"[..]).await;
     assert_all_are(ErrorClass::Body, &drive(server.url("/")).await);
 }
 

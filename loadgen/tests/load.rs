@@ -83,9 +83,9 @@ async fn the_request_is_the_one_that_was_configured() {
     })
     .await;
     let mut config = Config::new(server.url("/a?b=c"), CLOSED);
-    config.method = http::Method::POST;
-    config.headers.insert("end-user", "jason".parse().unwrap());
-    config.body = "four".into();
+    config.requests[0].method = http::Method::POST;
+    config.requests[0].headers.insert("end-user", "jason".parse().unwrap());
+    config.requests[0].body = "four".into();
     config.local_address = Some("127.0.0.77".parse().unwrap());
     config.limit.count = Some(1);
     let seen = Arc::new(std::sync::Mutex::new(String::new()));
@@ -205,7 +205,7 @@ async fn cancelling_ends_a_run_at_once_and_counts_what_was_in_flight() {
         })
         .await;
         let cancel = CancellationToken::new();
-        let running = tokio::spawn(run(Config::new(server.url("/"), pace), Arc::default(), cancel.clone()));
+        let running = tokio::spawn(run(Config::new(server.url("/"), pace.clone()), Arc::default(), cancel.clone()));
         arrived.notified().await;
         let cancelled_at = Instant::now();
         cancel.cancel();

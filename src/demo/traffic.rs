@@ -41,6 +41,7 @@ impl Traffic {
         let mut config =
             Config::new(target, Pace::Constant { rate_per_second: f64::from(rate), connections: CONNECTIONS });
         config.timeout = TIMEOUT;
+        config.threads = Some(1);
         config.inspect =
             Some(Inspect::new(move |answer| seen.add(Page::recognise(answer.status.as_u16(), answer.body))));
         let live = Arc::new(LiveStats::default());
