@@ -14,12 +14,13 @@ SUITE := tests/suite.sh
 # Fuzz targets are a workspace of their own.
 FUZZ := --manifest-path tests/fuzz/Cargo.toml
 FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 600
 # Always the whole workspace: with another selection of packages cargo would build other features anew.
 TEST := $(CARGO) test --workspace
 # The integration tests of these packages.
 tests = $(foreach package,$(1),$(patsubst $(package)/tests/%.rs,--test %,$(wildcard $(package)/tests/*.rs)))
 
-.PHONY: help demo test drill fuzz lint fmt crds readme bench bench-loadgen audit deps clean
+.PHONY: help demo test drill fuzz lint fmt crds readme hostile soak bench bench-loadgen audit deps clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -61,6 +62,12 @@ crds: ## Write the CustomResourceDefinitions anew
 
 readme: ## Write the README's table of limits anew
 	GLOOSHOT_WRITE=1 $(TEST) --lib -- --exact proxy::limits::tests::the_readme_has_this_very_table
+
+hostile: ## What hostile clients do to a hundred good ones: p99, memory, time to idle; needs a quiet machine
+	$(CARGO) bench -p glooshot --bench hostile
+
+soak: ## Mixed traffic, faults and changing plans for SOAK_SECONDS (600): memory, descriptors and accounts at the end
+	SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) bench -p glooshot --bench soak
 
 bench: ## What a request costs through the proxy, on this machine
 	$(CARGO) bench -p glooshot --bench forward

@@ -1,0 +1,8 @@
+//! What the long benches are made of: the proxy as a process of its own, what the kernel says about it, a service behind it.
+
+pub mod figures;
+pub mod finding;
+pub mod origin;
+pub mod priority;
+pub mod process;
+pub mod usage;
