@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Clients of all kinds come within this time.
-const ARRIVAL: Duration = Duration::from_secs(2);
+const ARRIVAL: Duration = Duration::from_secs(5);
 /// Between two connections of one client.
 const RECONNECT: Duration = Duration::from_millis(100);
 /// The proxy's limit between two bytes of a body, set by this bench: the default of five minutes would take too long.

@@ -11,6 +11,7 @@ use crate::{
     support::{
         figures::{median, mib, ms},
         finding::Finding,
+        priority::step_back,
         process::Running,
         usage::{Process, time_of_the_machine},
     },
@@ -108,7 +109,11 @@ impl Bench<'_> {
         let process = self.proxy.process();
         process.forget_peak();
         let (phase, assault) = self.phase("attack", attack.lasts(), |until| {
-            thread::scope(|scope| scope.spawn(|| attack.run(self.target, until)).join().unwrap())
+            let act = || {
+                step_back();
+                attack.run(self.target, until)
+            };
+            thread::scope(|scope| scope.spawn(act).join().unwrap())
         });
         trial.attacks.push(phase);
         trial.lives.extend(assault.lives);

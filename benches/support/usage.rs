@@ -37,9 +37,10 @@ impl Process {
         self.status("VmRSS:") * 1024
     }
 
-    /// The most bytes of memory that it has held since [`Process::forget_peak`].
+    /// The most bytes of memory that it has held since [`Process::forget_peak`], without the pages of the program itself that
+    /// it has read by now: code that runs for the first time is no growth.
     pub fn peak(self) -> u64 {
-        self.status("VmHWM:") * 1024
+        (self.status("VmHWM:") - self.status("RssFile:")) * 1024
     }
 
     /// Lets [`Process::peak`] begin anew (proc(5): 5 makes the peak the present size).

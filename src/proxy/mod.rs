@@ -56,6 +56,7 @@ mod pool;
 mod reject;
 mod respond;
 mod rewrite;
+mod rota;
 mod route;
 mod run_state;
 mod select;

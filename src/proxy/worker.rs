@@ -11,7 +11,6 @@ use std::{
     time::Duration,
 };
 
-use rustc_hash::FxHashMap;
 use tokio::{
     sync::watch,
     task::{AbortHandle, LocalSet},
@@ -32,13 +31,14 @@ use super::{
     pool::Pool,
     reject::Reject,
     rewrite::ForwardedFor,
+    rota::Rota,
     tls::Reloads,
 };
 
 /// Conditions are evaluated at least this often, and the coarse clock goes in these steps.
 const TICK: Duration = Duration::from_millis(10);
-/// Connections are swept every so many ticks.
-const SWEEP_TICKS: u64 = 25;
+/// Each connection is looked at every so many ticks, a part of them in each.
+const SWEEP_TICKS: usize = 25;
 /// A connection that has been idle for this long when the proxy closes is closed with it.
 const CLOSE_IDLE: Duration = Duration::from_millis(100);
 
@@ -92,8 +92,7 @@ pub(crate) struct Worker {
     requests: Cell<usize>,
     pub(crate) log: AccessLog,
     clock: Arc<AtomicU64>,
-    connections: RefCell<FxHashMap<u64, Open>>,
-    next_connection: Cell<u64>,
+    connections: RefCell<Rota<Open, SWEEP_TICKS>>,
 }
 
 /// The dice of one run: seeded by its plan, or at random.
@@ -140,7 +139,6 @@ impl Worker {
             log: AccessLog::new(shared.access_log_share),
             clock: Arc::new(AtomicU64::new(Moment::now().as_nanos())),
             connections: RefCell::default(),
-            next_connection: Cell::new(0),
             shared,
         })
     }
@@ -211,14 +209,12 @@ impl Worker {
         if task.is_finished() {
             return;
         }
-        let id = self.next_connection.get();
-        self.next_connection.set(id + 1);
-        self.connections.borrow_mut().insert(id, Open { caller, task });
+        self.connections.borrow_mut().add(Open { caller, task });
     }
 
     /// Asks every HTTP/2 connection to say goodbye.
     fn say_goodbye(&self) {
-        for open in self.connections.borrow().values() {
+        for open in self.connections.borrow().all() {
             open.caller.connection.say_goodbye(Moment::now());
         }
     }
@@ -228,11 +224,11 @@ impl Worker {
         self.connections.borrow().len()
     }
 
-    /// Forgets connections that have ended, and ends those that are too slow.
-    fn sweep(&self, now: Moment) {
+    /// Of the connections whose turn it is, forgets those that have ended, and ends those that are too slow.
+    fn sweep(&self, turn: u64, now: Moment) {
         let limits = &self.shared.limits;
         let closing = self.is_closing();
-        self.connections.borrow_mut().retain(|_, open| {
+        self.connections.borrow_mut().look(turn, |open| {
             if open.task.is_finished() {
                 return false;
             }
@@ -254,10 +250,22 @@ impl Worker {
             }
             true
         });
+    }
+
+    /// The sweeps of one tick: when the proxy closes, of everything.
+    fn sweep_in_turn(&self, tick: u64, now: Moment) {
+        let round = SWEEP_TICKS as u64;
+        if self.is_closing() {
+            (0..round).for_each(|turn| self.sweep(turn, now));
+        } else {
+            self.sweep(tick, now);
+        }
         let published = self.metrics.published();
         published.active_connections.store(self.open_connections() as u64, Ordering::Relaxed);
-        self.pool.sweep(now);
-        self.multiplexer.sweep(now);
+        if tick.is_multiple_of(round) || self.is_closing() {
+            self.pool.sweep(now);
+            self.multiplexer.sweep(now);
+        }
     }
 
     /// The heartbeat: the coarse clock, the plan's expiry and conditions, and from time to time the sweep.
@@ -274,9 +282,7 @@ impl Worker {
             self.metrics.published().last_tick.store(now.as_nanos(), Ordering::Relaxed);
             self.metrics.published().heartbeat.fetch_add(1, Ordering::AcqRel);
             self.shared.slot.tick(now);
-            if count % SWEEP_TICKS == 0 || self.is_closing() {
-                self.sweep(now);
-            }
+            self.sweep_in_turn(count, now);
         }
     }
 }
