@@ -56,9 +56,9 @@ struct Trial {
     baselines: Vec<Phase>,
     attacks: Vec<Phase>,
     lives: Vec<Life>,
-    /// The proxy's memory at its peak before the first attack, and during the attacks.
+    /// The proxy's memory at its peak before the first attack, and during each attack.
     peak_before: u64,
-    peak: u64,
+    peaks: Vec<u64>,
     idle: Vec<f64>,
 }
 
@@ -117,7 +117,7 @@ impl Bench<'_> {
         });
         trial.attacks.push(phase);
         trial.lives.extend(assault.lives);
-        trial.peak = trial.peak.max(process.peak());
+        trial.peaks.push(process.peak());
         pause(SETTLE);
         let (used, begun) = (process.processor_time(), Instant::now());
         pause(IDLE);
@@ -211,7 +211,10 @@ impl Trial {
         let each: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
         let ratio = median(ratios);
         let noise: Vec<String> = self.rounds().map(|(_, noise)| format!("{noise:.2}")).collect();
-        let growth = self.peak.saturating_sub(self.peak_before) / u64::from(attack.connections());
+        let grown = |peak: &u64| peak.saturating_sub(self.peak_before) / u64::from(attack.connections());
+        let growths: Vec<u64> = self.peaks.iter().map(grown).collect();
+        let growth = growths.iter().copied().max().unwrap_or(0);
+        let by_round: Vec<String> = growths.iter().map(|growth| format!("{:.3}", mib(*growth))).collect();
         let allowed = attack.growth_allowed();
         let idle = self.idle.iter().copied().fold(0.0, f64::max);
         vec![
@@ -225,7 +228,7 @@ impl Trial {
             Finding::judged("good requests failed", self.failed().to_string(), "none", self.failed() == 0),
             Finding::judged(
                 "growth per connection",
-                format!("{:.3} MiB, above {:.1} MiB", mib(growth), mib(self.peak_before)),
+                format!("{} MiB, above {:.1} MiB", by_round.join(", "), mib(self.peak_before)),
                 format!("{:.3} MiB", mib(allowed)),
                 growth < allowed,
             ),
