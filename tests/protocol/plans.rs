@@ -130,7 +130,7 @@ fn e7_plans_of_yesterday_and_of_leaders_that_were_replaced_are_refused_and_count
     );
     assert_eq!((tally.answered(), tally.unanswered), (tally.status(501), 0), "{tally:?}");
     assert_eq!(tally.by_marker.keys().collect::<Vec<_>>(), [&marker("abort", "in-force", 0)]);
-    assert_eq!(proxy.metrics().sum("glooshot_proxy_plans_refused_total", &[]), 200.0);
+    assert_eq!(proxy.metrics().sum("glooshot_proxy_plans_refused_total", &[]), 400.0, "plans and renewals alike");
     assert_eq!(control.generation(), 5);
     // The leader that has taken over is heard, whatever it counts from.
     control.accept(of(3, aborting(1, "next", 504)), HOUR).unwrap();
