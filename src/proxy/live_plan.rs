@@ -425,5 +425,7 @@ pub fn plain_route(port: ServicePort, endpoints: Vec<Endpoint>) -> PlannedRoute 
     PlannedRoute { port, endpoints, weights: Vec::new() }
 }
 
+// By its path, since `benches/micro` includes this file by its own.
 #[cfg(test)]
+#[path = "live_plan/tests.rs"]
 mod tests;
