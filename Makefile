@@ -15,12 +15,13 @@ SUITE := tests/suite.sh
 FUZZ := --manifest-path tests/fuzz/Cargo.toml
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 600
+STOP_TRIALS ?= 1000
 # Always the whole workspace: with another selection of packages cargo would build other features anew.
 TEST := $(CARGO) test --workspace
 # The integration tests of these packages.
 tests = $(foreach package,$(1),$(patsubst $(package)/tests/%.rs,--test %,$(wildcard $(package)/tests/*.rs)))
 
-.PHONY: help demo test drill fuzz lint fmt crds readme hostile soak bench bench-loadgen audit deps clean
+.PHONY: help demo test drill fuzz lint fmt crds readme hostile soak bench bench-micro bench-stop bench-loadgen audit deps clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -71,6 +72,12 @@ soak: ## Mixed traffic, faults and changing plans for SOAK_SECONDS (600): memory
 
 bench: ## What a request costs through the proxy, on this machine
 	$(CARGO) bench -p glooshot --bench forward
+
+bench-micro: ## What each decision about a request costs: fault selection, gate, windows, conditions
+	$(CARGO) bench -p glooshot --bench micro
+
+bench-stop: deps ## How long faults go on behind the crossing response: STOP_TRIALS (1000) trials, and by polling Prometheus
+	$(CARGO) bench -p glooshot --bench stop -- --trials $(STOP_TRIALS)
 
 bench-loadgen: ## The load generator beside wrk, oha, hey, fortio and h2load; installs what it lacks
 	loadgen/benches/peers/deps.sh

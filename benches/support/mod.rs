@@ -2,6 +2,7 @@
 
 pub mod figures;
 pub mod finding;
+pub mod machine;
 pub mod origin;
 pub mod priority;
 pub mod process;

@@ -34,6 +34,7 @@ pub mod report;
 pub mod routing_rule;
 mod rules;
 pub mod scenario;
+mod share;
 pub mod status;
 mod strict;
 pub mod traffic_shift;

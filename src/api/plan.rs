@@ -15,6 +15,7 @@ use crate::{
     pattern,
     quantity::Percent,
     scenario::TrafficRule,
+    share::{self, Share},
 };
 
 /// Faults in one plan at the most, as in the CRD.
@@ -309,6 +310,12 @@ impl Plan {
         bounded("conditions", experiment.conditions.len(), MAX_CONDITIONS)?;
         for (i, fault) in experiment.faults.iter().enumerate() {
             fault.check(&format!("experiment.faults[{i}]"))?;
+        }
+        let shares: Vec<Option<Share<'_>>> = experiment.faults.iter().map(|fault| Some(fault.into())).collect();
+        if let Some(excess) = share::excesses(&shares).next() {
+            let path = format!("experiment.faults[{}].percentage", excess.fault);
+            let message = format!("with the faults before on the same {} this makes {}%", excess.what, excess.sum);
+            return Err(invalid(path, &message));
         }
         for (i, condition) in experiment.conditions.iter().enumerate() {
             let path = format!("experiment.conditions[{i}]");

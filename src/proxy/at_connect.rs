@@ -16,12 +16,12 @@ use super::{
     access_log::AccessLog,
     clock::Moment,
     connection::Caller,
+    dice,
     disrupt::{begin_abort, begin_delay, hold, jittered},
     error::Flag,
     fault::LiveFault,
     live_plan::LivePlan,
     run_state::RunState,
-    select::hit,
     worker::Worker,
 };
 
@@ -64,7 +64,7 @@ fn select(worker: &Worker, plan: &LivePlan, caller: &Caller) -> Option<(Arc<RunS
     }
     let applying = view.connection_faults.iter().filter(|fault| fault.is_about(source));
     let applying = applying.inspect(|fault| fault.counters.matched());
-    let fault = hit(worker.roll_for_connection(plan), applying.map(|fault| (fault.share, fault)))?;
+    let fault = dice::hit(worker.roll_for_connection(plan), applying.map(|fault| (fault.share, fault)))?;
     Some((Arc::clone(&live.run), Arc::clone(fault)))
 }
 

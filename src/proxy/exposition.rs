@@ -242,7 +242,7 @@ impl ProxyCollector {
 
     fn plan(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let refused = vec![(Labels::new(), self.shared.slot.refused())];
-        counters(encoder, "glooshot_proxy_plans_refused", "Plans refused whole", &refused)?;
+        counters(encoder, "glooshot_proxy_plans_refused", "Plans, and renewals of plans, that were refused", &refused)?;
         let Some(age) = self.shared.slot.age(Moment::now()) else { return Ok(()) };
         let help = "Time since the plan in force was renewed";
         gauge(encoder, "glooshot_proxy_plan_age_seconds", help, &Labels::new(), age.as_secs_f64())

@@ -6,7 +6,7 @@
 
 use std::{error::Error as _, net::SocketAddr, rc::Rc};
 
-use http::{Method, Request, Response, header::TRANSFER_ENCODING};
+use http::{Method, Request, Response};
 use hyper::{
     body::{Body as _, Incoming},
     client::conn::TrySendError,
@@ -57,11 +57,7 @@ pub(crate) async fn forward(
     loop {
         let mut lease = connect(worker, caller, exchange, selection, wire, &mut tried, pooled).await?;
         match lease.wire() {
-            Wire::Http1 => {
-                let known =
-                    request.body().size_hint().exact().is_some() && !request.headers().contains_key(TRANSFER_ENCODING);
-                rewrite::to_http1(&mut request, known);
-            }
+            Wire::Http1 => rewrite::to_http1(&mut request),
             Wire::Http2 => rewrite::to_http2(&mut request, &transport.scheme()),
         }
         lease.upload.clone_from(&upload);

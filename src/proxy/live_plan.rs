@@ -2,7 +2,8 @@
 //!
 //! # Guarantees
 //! - A plan is taken whole or refused whole; the one before stays until then.
-//! - A plan with a lower fencing token, or an older generation of the same token, is refused and counted.
+//! - A plan with a lower fencing token, or an older generation of the same token, is refused and counted, and so is every
+//!   renewal that does not concern the plan in force.
 //! - Nothing is injected after the plan's time to live, after [`PlanSlot::disarm`], or after a condition has tripped,
 //!   whatever a later plan for the same run says.
 
@@ -284,6 +285,18 @@ impl PlanSlot {
 
     /// Says that the plan in force still holds, if it is this one.
     pub(crate) fn renew(&self, fencing: FencingToken, generation: u64, time_to_live: Duration) -> Result<(), Refusal> {
+        let renewable = self.renewable(fencing, generation);
+        match renewable {
+            Ok(()) => self.extend(time_to_live),
+            Err(_) => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        renewable
+    }
+
+    /// Whether this is the plan in force, and has not expired.
+    fn renewable(&self, fencing: FencingToken, generation: u64) -> Result<(), Refusal> {
         let current = self.current.load();
         if fencing < current.fencing {
             return Err(Refusal::Fenced);
@@ -294,7 +307,6 @@ impl PlanSlot {
         if !self.is_fresh(Moment::now()) {
             return Err(Refusal::Expired);
         }
-        self.extend(time_to_live);
         Ok(())
     }
 
@@ -330,7 +342,7 @@ impl PlanSlot {
         }
     }
 
-    /// Plans that were refused since the start.
+    /// Plans, and renewals of plans, that were refused since the start.
     pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
@@ -413,5 +425,7 @@ pub fn plain_route(port: ServicePort, endpoints: Vec<Endpoint>) -> PlannedRoute 
     PlannedRoute { port, endpoints, weights: Vec::new() }
 }
 
+// By its path, since `benches/micro` includes this file by its own.
 #[cfg(test)]
+#[path = "live_plan/tests.rs"]
 mod tests;

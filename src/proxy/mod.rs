@@ -28,6 +28,7 @@ mod client_tap;
 mod clock;
 mod connect;
 mod connection;
+mod dice;
 mod disrupt;
 mod drain;
 mod error;

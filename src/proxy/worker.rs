@@ -23,6 +23,7 @@ use super::{
     balance::Balancer,
     clock::Moment,
     connection::Caller,
+    dice::Dice,
     limits::Limits,
     listen::{self, Listener},
     live_plan::{LivePlan, PlanSlot},
@@ -93,25 +94,6 @@ pub(crate) struct Worker {
     pub(crate) log: AccessLog,
     clock: Arc<AtomicU64>,
     connections: RefCell<Rota<Open, SWEEP_TICKS>>,
-}
-
-/// The dice of one run: seeded by its plan, or at random.
-#[derive(Debug, Default)]
-struct Dice {
-    seed: Option<u64>,
-    rng: fastrand::Rng,
-}
-
-impl Dice {
-    /// A roll; `salt` tells apart the dice of one run.
-    fn roll(&mut self, plan: &LivePlan, salt: u64) -> u64 {
-        let seed = plan.experiment().and_then(|experiment| experiment.seed);
-        if self.seed != seed {
-            self.seed = seed;
-            self.rng = seed.map_or_else(fastrand::Rng::new, |seed| fastrand::Rng::with_seed(seed ^ salt));
-        }
-        self.rng.u64(..)
-    }
 }
 
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use std::{
 };
 
 use glooshot::{
-    api::plan::{Disruption, FencingToken, Plan, PlannedRoute},
+    api::plan::{Disruption, FencingToken, Plan, PlannedRoute, TextMatch},
     proxy::{Refusal, plain_route},
 };
 
@@ -130,7 +130,7 @@ fn e7_plans_of_yesterday_and_of_leaders_that_were_replaced_are_refused_and_count
     );
     assert_eq!((tally.answered(), tally.unanswered), (tally.status(501), 0), "{tally:?}");
     assert_eq!(tally.by_marker.keys().collect::<Vec<_>>(), [&marker("abort", "in-force", 0)]);
-    assert_eq!(proxy.metrics().sum("glooshot_proxy_plans_refused_total", &[]), 200.0);
+    assert_eq!(proxy.metrics().sum("glooshot_proxy_plans_refused_total", &[]), 400.0, "plans and renewals alike");
     assert_eq!(control.generation(), 5);
     // The leader that has taken over is heard, whatever it counts from.
     control.accept(of(3, aborting(1, "next", 504)), HOUR).unwrap();
@@ -189,11 +189,26 @@ fn e9_another_experiment_replaces_the_one_before_as_a_whole() {
 }
 
 #[test]
-fn e9_faults_of_a_plan_that_ask_for_more_than_all_requests_share_them_and_none_meets_two() {
+fn e9_a_plan_whose_faults_ask_for_more_than_all_of_the_same_requests_is_refused_whole() {
+    let upstream = CountingUpstream::start();
+    let proxy = InProcess::before(upstream.address());
+    let faults = [501, 502].map(|status| fault(Disruption::AbortHttp(status), 50.1)).to_vec();
+    let refused = proxy.control().accept(plan(1, experiment("e9", faults)), HOUR);
+    assert!(matches!(refused, Err(Refusal::Malformed(_))), "{refused:?}");
+    let tally = load::send(proxy.address(), 4, 100, |_| get("/"));
+    assert_eq!((tally.status(200), tally.marked()), (100, 0), "{tally:?}");
+    assert_eq!(proxy.metrics().sum("glooshot_proxy_plans_refused_total", &[]), 1.0);
+}
+
+#[test]
+fn e9_faults_whose_matches_overlap_and_that_ask_for_more_than_all_requests_share_them_and_none_meets_two() {
     const REQUESTS: u64 = 2_000;
     let upstream = CountingUpstream::start();
     let proxy = InProcess::before(upstream.address());
-    let faults = [501, 502, 503].map(|status| fault(Disruption::AbortHttp(status), 80.0)).to_vec();
+    let mut faults = [501, 502, 503].map(|status| fault(Disruption::AbortHttp(status), 80.0)).to_vec();
+    // Whether two matches overlap cannot be told from a plan.
+    faults[1].matches.methods = vec!["GET".to_owned()];
+    faults[2].matches.path = Some(TextMatch::Prefix("/".to_owned()));
     proxy.control().accept(plan(1, experiment("e9", faults)), HOUR).unwrap();
     let tally = load::send(proxy.address(), 4, REQUESTS, |_| get("/"));
     assert_eq!((tally.status(501) + tally.status(502), tally.unanswered), (REQUESTS, 0), "{tally:?}");

@@ -1,6 +1,9 @@
 //! A real Prometheus as a process, which scrapes every second what it is told to.
 
-use std::{fs, net::Ipv4Addr};
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use tempfile::TempDir;
 
@@ -43,9 +46,14 @@ impl MetricStore {
 
     /// From now on it scrapes `run`.
     pub fn scrape(&self, run: &Glooshot) {
-        let targets = self.folder.path().join("targets.yml");
         let lines = run.lines();
         let address = lines.iter().find_map(|line| line.strip_prefix("metrics on ")).unwrap();
+        self.scrape_at(address.parse().unwrap());
+    }
+
+    /// From now on it scrapes what is at this address.
+    pub fn scrape_at(&self, address: SocketAddr) {
+        let targets = self.folder.path().join("targets.yml");
         fs::write(targets, format!("- targets: ['{address}']\n")).unwrap();
     }
 }

@@ -215,6 +215,36 @@ fn every_list_has_a_bound() {
 }
 
 #[test]
+fn faults_on_the_same_requests_add_up_to_at_most_100() {
+    let with = |percentages: &[f64], change: fn(&mut PlannedFault)| {
+        let faults = percentages.iter().map(|percentage| PlannedFault {
+            percentage: Percent::try_from(*percentage).unwrap(),
+            ..fault(Disruption::AbortHttp(500))
+        });
+        let mut faults: Vec<PlannedFault> = faults.collect();
+        change(faults.last_mut().unwrap());
+        with_experiment(|experiment| experiment.faults = faults)
+    };
+    with(&[33.3, 33.3, 33.4], |_| {}).unwrap();
+    refused(
+        with(&[60.0, 50.0], |_| {}),
+        "experiment.faults[1].percentage: with the faults before on the same requests",
+    );
+    refused(with(&[60.0, 50.0], |fault| fault.disruption = Disruption::AbortGrpc(14)), "this makes 110%");
+    refused(with(&[60.0, 50.0], |fault| fault.destinations[0].port = None), "this makes 110%");
+    // Other requests: another origin, another match, another port; and connections.
+    let others: [fn(&mut PlannedFault); 4] = [
+        |fault| fault.origins = vec![ratings()],
+        |fault| fault.matches.methods = vec!["GET".into()],
+        |fault| fault.destinations[0].port = Some(9081),
+        |fault| fault.disruption = Disruption::ResetConnection,
+    ];
+    for other in others {
+        with(&[60.0, 50.0], other).unwrap();
+    }
+}
+
+#[test]
 fn weights_that_add_up_to_nothing_and_ports_that_are_none_are_refused() {
     refused(changed(|plan| plan.routes[0].weights[0].weight = 0), "add up to 0");
     refused(changed(|plan| plan.routes[0].endpoints[1].address.set_port(0)), "routes[0].endpoints[1]: port 0");

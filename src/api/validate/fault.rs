@@ -13,6 +13,7 @@ use crate::{
     },
     quantity::Percent,
     scenario::FaultRule,
+    share::{self, Excess, Share},
 };
 
 impl Pass<'_> {
@@ -306,41 +307,12 @@ impl Pass<'_> {
 
     /// Faults on the very same requests, or the very same connections, may not add up to more than all of them.
     fn sums(&mut self, rules: &[Option<FaultRule>]) {
-        for (i, rule) in rules.iter().enumerate() {
-            let Some(rule) = rule else { continue };
-            let of_connections = rule.disruption.is_of_connections();
-            let same = |other: &&FaultRule| {
-                // Connections and the requests on them are two rolls of the dice.
-                other.disruption.is_of_connections() == of_connections
-                    && other.matches == rule.matches
-                    && same_set(&other.origins, &rule.origins)
-                    && other.destinations.iter().any(|a| rule.destinations.iter().any(|b| overlap(a, b)))
-            };
-            let before: f64 = rules.iter().take(i).flatten().filter(same).map(|other| other.percentage.get()).sum();
-            // Shares such as 33.3 + 33.3 + 33.4 may miss 100 by a rounding.
-            let sum = before + rule.percentage.get();
-            if before > 0.0 && sum > 100.0 + 1e-9 {
-                let what = if of_connections { "connections" } else { "requests" };
-                self.report(
-                    format!("{BODY}.faults[{i}].fault.percentage"),
-                    format!(
-                        "with the faults above on the same {what} this makes {sum}%; together they can be at most 100"
-                    ),
-                );
-            }
+        let shares: Vec<Option<Share<'_>>> = rules.iter().map(|rule| rule.as_ref().map(Share::from)).collect();
+        for Excess { fault, sum, what } in share::excesses(&shares) {
+            self.report(
+                format!("{BODY}.faults[{fault}].fault.percentage"),
+                format!("with the faults above on the same {what} this makes {sum}%; together they can be at most 100"),
+            );
         }
     }
-}
-
-/// Whether two lists name the same, in any order.
-fn same_set<T: PartialEq>(a: &[T], b: &[T]) -> bool {
-    a.len() == b.len() && a.iter().all(|item| b.contains(item))
-}
-
-/// Whether some request goes to both.
-fn overlap(a: &Destination, b: &Destination) -> bool {
-    let either = |a: bool, b: bool, same: bool| a || b || same;
-    a.service == b.service
-        && either(a.port.is_none(), b.port.is_none(), a.port == b.port)
-        && either(a.subset.is_none(), b.subset.is_none(), a.subset == b.subset)
 }

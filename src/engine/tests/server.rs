@@ -12,6 +12,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::mpsc,
     task::JoinHandle,
 };
 
@@ -23,7 +24,12 @@ pub(crate) enum Reply {
     Raw(Vec<u8>),
     /// Nothing, for ever.
     Hang,
+    /// A body without an end, until the client closes or has taken [`ENDLESS`] bytes; tells how many were taken.
+    Endless(mpsc::Sender<usize>),
 }
+
+/// More bytes than the sockets between a server and a client hold.
+pub(crate) const ENDLESS: usize = 64 << 20;
 
 /// A server that lives as long as this.
 pub(crate) struct Server {
@@ -96,9 +102,24 @@ async fn serve(mut stream: TcpStream, answer: impl FnOnce(&str) -> Reply + Send)
             let _ = tokio::time::timeout(Duration::from_secs(60), stream.read(&mut [0; 1])).await;
             return;
         }
+        Reply::Endless(taken) => {
+            let _ = taken.send(endless(&mut stream).await).await;
+            return;
+        }
     };
     let _ = stream.write_all(&bytes).await;
     let _ = stream.shutdown().await;
+}
+
+/// Sends a body until nobody takes it any more; the bytes that were taken.
+async fn endless(stream: &mut TcpStream) -> usize {
+    let mut bytes = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\n".to_vec();
+    let mut taken = 0;
+    while taken < ENDLESS && stream.write_all(&bytes).await.is_ok() {
+        taken += bytes.len();
+        bytes.resize(1 << 16, b'x');
+    }
+    taken
 }
 
 /// A whole response.

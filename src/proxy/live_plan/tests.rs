@@ -85,6 +85,7 @@ fn a_plan_that_has_expired_cannot_be_renewed_back_to_life() {
     let slot = slot();
     slot.accept(plan(1, true), Duration::ZERO).unwrap();
     assert_eq!(slot.renew(FencingToken::default(), 1, HOUR), Err(Refusal::Expired));
+    assert_eq!(slot.refused(), 1);
     slot.tick(Moment::now());
     assert!(!injects(&slot));
     slot.accept(plan(2, true), HOUR).unwrap();
@@ -113,7 +114,8 @@ fn an_older_generation_and_a_lower_fencing_token_are_refused_and_counted() {
     );
     assert_eq!(slot.accept(Plan { fencing: leader(1), ..plan(9, false) }, HOUR), Err(Refusal::Fenced));
     assert_eq!(slot.renew(leader(1), 5, HOUR), Err(Refusal::Fenced));
-    assert_eq!(slot.refused(), 2);
+    assert_eq!(slot.renew(leader(2), 4, HOUR), Err(Refusal::Old { offered: 4, current: 5 }));
+    assert_eq!(slot.refused(), 4, "plans and renewals alike");
     assert!(injects(&slot), "the plan in force stays");
     slot.accept(Plan { fencing: leader(3), ..plan(1, false) }, HOUR).unwrap();
     assert!(!injects(&slot), "a higher token wins with any generation");

@@ -13,11 +13,7 @@ use std::{
     },
 };
 
-use http::{
-    HeaderValue, Request, Response, StatusCode, Version,
-    header::{CONNECTION, TRANSFER_ENCODING},
-};
-use http_body::Body as _;
+use http::{HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION};
 use hyper::{body::Incoming, client::conn::http1::SendRequest, service::service_fn};
 use hyper_util::rt::TokioIo;
 
@@ -179,10 +175,7 @@ impl Passage {
             tls_ended: false,
         };
         rewrite(&mut request, &marks);
-        // As the product's `forward` decides it.
-        let known = request.body().is_end_stream() || request.body().size_hint().exact().is_some();
-        let known = known && !request.headers().contains_key(TRANSFER_ENCODING);
-        to_http1(&mut request, known);
+        to_http1(&mut request);
         let (upstream, mut sender) = self.lease().await;
         let sent = Rc::new(Sent::of(upstream, &request));
         self.sent.borrow_mut().push(Rc::clone(&sent));

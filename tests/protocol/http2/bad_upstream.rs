@@ -1,6 +1,6 @@
 //! A22 over HTTP/2: garbage of an upstream ends the one stream that it concerns, and a flood costs little.
 
-use super::{before_http1, before_http2, upstream_failures::failure};
+use super::{SERVICE, before_http1, before_http2, upstream_failures::failure};
 use crate::harness::{
     Setup, Step, Upstream, answer,
     h2::{self, Client, Frame, client::get, code, setting},
@@ -47,6 +47,25 @@ fn a22_garbage_on_one_stream_of_an_upstream_ends_that_stream_alone() {
         assert_eq!(client.ask(&get("/good")).text(), "ok");
     }
     assert_eq!(client.goaways(), []);
+}
+
+#[test]
+fn a22_a_field_name_that_no_parser_of_http_1_reads_reaches_no_client() {
+    let upstream = h2::Upstream::scripted(|call| match call.request().path() {
+        "/quoted" => call.head("200", &[("x\"a", "1"), ("x-b", "2")], true),
+        _ => call.answer("ok"),
+    });
+    let proxy = before_http2(&upstream);
+    let mut client = Client::connect(proxy.address());
+    assert_eq!(client.ask(&get("/quoted")).status(), 502);
+    assert_eq!(client.ask(&get("/good")).text(), "ok");
+    let protocol = format!("{SERVICE}=http2");
+    let proxy = Setup::proxy().to(upstream.address()).with(["--upstream-protocol", &protocol]).start();
+    let mut client = proxy.client();
+    let answer = client.ask(&crate::harness::get("/quoted"));
+    assert_eq!((answer.status(), answer.one("x-glooshot-error")), (502, Some("upstream; garbage")));
+    assert_eq!((answer.has("x\"a"), answer.has("x-b")), (false, false));
+    assert_eq!(client.ask(&crate::harness::get("/good")).text(), "ok");
 }
 
 #[test]
