@@ -42,7 +42,7 @@ test: deps lint ## Everything with its small numbers: lint, unit, property and b
 	@$(SUITE) --summary
 
 drill: deps ## The same tests with their large numbers
-	GLOOSHOT_DRILL=1 $(CARGO) test --workspace
+	GLOOSHOT_DRILL=1 $(CARGO) test --profile drill --workspace --no-fail-fast
 
 fuzz: ## Each fuzz target for FUZZ_SECONDS (60), two at a time; needs a nightly compiler and a C++ compiler
 	CARGO="$(CARGO)" tests/fuzz/run.sh $(FUZZ_SECONDS)
