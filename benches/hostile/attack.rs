@@ -18,14 +18,20 @@ pub trait Attack: Sync {
     /// How long it goes on in a round.
     fn lasts(&self) -> Duration;
 
-    /// The most connections that it has at a time.
-    fn connections(&self) -> u32;
+    /// The most connections that it has at a time when memory is measured: so many that what each costs is more than what the
+    /// allocator keeps for whoever comes first.
+    fn crowd(&self) -> u32;
 
     /// The most bytes by which the proxy may grow for each of them.
     fn growth_allowed(&self) -> u64;
 
     /// Attacks until then.
     fn run(&self, target: Target, until: Instant) -> Assault;
+
+    /// Attacks until then with all of the crowd; only where [`run`](Self::run) has fewer connections at a time.
+    fn run_as_crowd(&self, _target: Target, _until: Instant) -> bool {
+        false
+    }
 
     /// What is to be said of its connections' lives, whose proxy stood still for `stalled` at the most.
     fn judge(&self, lives: &[Life], stalled: Duration) -> Vec<Finding>;

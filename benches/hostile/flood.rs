@@ -19,10 +19,13 @@ const TICK: Duration = Duration::from_millis(1);
 const ARREARS: Duration = Duration::from_millis(20);
 /// Between two connections.
 const RECONNECT: Duration = Duration::from_millis(10);
+/// Connections at a time where memory is measured.
+const CROWD: u32 = 32;
 /// A connection that takes nothing for this long is given up.
 const STUCK: Duration = Duration::from_secs(5);
 
 /// One attack with frames.
+#[derive(Clone)]
 pub struct Flood {
     pub name: &'static str,
     pub case: &'static str,
@@ -60,8 +63,8 @@ impl Attack for Flood {
         self.lasts
     }
 
-    fn connections(&self) -> u32 {
-        1
+    fn crowd(&self) -> u32 {
+        CROWD
     }
 
     fn growth_allowed(&self) -> u64 {
@@ -99,6 +102,16 @@ impl Attack for Flood {
         }
         lives.extend(connection.map(|open| open.life(self.name, End::Open)));
         Assault { lives, processor_time: time_of_this_thread() - processor_time }
+    }
+
+    fn run_as_crowd(&self, target: Target, until: Instant) -> bool {
+        let one = Self { rate: self.rate.div_ceil(CROWD), ..self.clone() };
+        thread::scope(|scope| {
+            for _ in 0..CROWD {
+                scope.spawn(|| one.run(target, until));
+            }
+        });
+        true
     }
 
     fn judge(&self, lives: &[Life], _: Duration) -> Vec<Finding> {

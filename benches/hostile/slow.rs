@@ -99,14 +99,14 @@ impl Attack for SlowClients {
 
     fn describe(&self) -> String {
         let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-        format!("{} connections, a fifth each: {}", self.connections(), names.join(", "))
+        format!("{} connections, a fifth each: {}", self.crowd(), names.join(", "))
     }
 
     fn lasts(&self) -> Duration {
         Duration::from_secs(15)
     }
 
-    fn connections(&self) -> u32 {
+    fn crowd(&self) -> u32 {
         self.of_each_kind * 5
     }
 
@@ -119,9 +119,9 @@ impl Attack for SlowClients {
         let lives = Rc::<RefCell<Vec<Life>>>::default();
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let clients = LocalSet::new();
-        for number in 0..self.connections() {
+        for number in 0..self.crowd() {
             let kind = KINDS[number as usize % KINDS.len()];
-            let arrival = ARRIVAL * number / self.connections();
+            let arrival = ARRIVAL * number / self.crowd();
             clients.spawn_local(client(kind, number, arrival, target, until, Rc::clone(&lives)));
         }
         runtime.block_on(clients);

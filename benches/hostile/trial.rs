@@ -56,9 +56,10 @@ struct Trial {
     baselines: Vec<Phase>,
     attacks: Vec<Phase>,
     lives: Vec<Life>,
-    /// The proxy's memory at its peak before the first attack, and during each attack.
+    /// The proxy's memory at its peak before the first attack, during the attacks, and with a crowd of attackers.
     peak_before: u64,
-    peaks: Vec<u64>,
+    peak: u64,
+    peak_of_crowd: u64,
     idle: Vec<f64>,
 }
 
@@ -91,6 +92,7 @@ impl Bench<'_> {
             self.round(attack, &mut trial);
             trial.baselines.push(self.baseline());
         }
+        self.crowd(attack, &mut trial);
         let stalled = Duration::from_secs_f64(self.proxy.metrics().sum("glooshot_proxy_longest_stall_seconds", &[]));
         let mut findings = trial.findings(attack);
         findings.extend(attack.judge(&trial.lives, stalled));
@@ -117,12 +119,20 @@ impl Bench<'_> {
         });
         trial.attacks.push(phase);
         trial.lives.extend(assault.lives);
-        trial.peaks.push(process.peak());
+        trial.peak = trial.peak.max(process.peak());
         pause(SETTLE);
         let (used, begun) = (process.processor_time(), Instant::now());
         pause(IDLE);
         let used = process.processor_time() - used;
         trial.idle.push(used.as_secs_f64() / begun.elapsed().as_secs_f64());
+    }
+
+    /// The attack with many connections at a time, for the memory that each costs.
+    fn crowd(&self, attack: &dyn Attack, trial: &mut Trial) {
+        let process = self.proxy.process();
+        process.forget_peak();
+        let ran = attack.run_as_crowd(self.target, Instant::now() + BASELINE);
+        trial.peak_of_crowd = if ran { process.peak() } else { trial.peak };
     }
 
     fn phase(&self, name: &str, duration: Duration, act: impl FnOnce(Instant) -> Assault) -> (Phase, Assault) {
@@ -208,29 +218,35 @@ impl Trial {
 
     fn findings(&self, attack: &dyn Attack) -> Vec<Finding> {
         let ratios = self.counting();
-        let each: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
+        let ratios_told: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
         let ratio = median(ratios);
         let noise: Vec<String> = self.rounds().map(|(_, noise)| format!("{noise:.2}")).collect();
-        let grown = |peak: &u64| peak.saturating_sub(self.peak_before) / u64::from(attack.connections());
-        let growths: Vec<u64> = self.peaks.iter().map(grown).collect();
-        let growth = growths.iter().copied().max().unwrap_or(0);
-        let by_round: Vec<String> = growths.iter().map(|growth| format!("{:.3}", mib(*growth))).collect();
+        let in_rounds = self.peak.saturating_sub(self.peak_before);
+        let growth = self.peak_of_crowd.saturating_sub(self.peak_before);
+        let each = growth / u64::from(attack.crowd());
         let allowed = attack.growth_allowed();
         let idle = self.idle.iter().copied().fold(0.0, f64::max);
         vec![
             Finding::judged(
                 "p99 in baselines, median",
-                format!("{ratio:.2} of {}", each.join(", ")),
+                format!("{ratio:.2} of {}", ratios_told.join(", ")),
                 format!("below {MOST_RATIO}"),
                 ratio < MOST_RATIO,
             ),
             Finding::shown("baselines differ by", format!("{} (quiet: below {QUIET})", noise.join(", "))),
             Finding::judged("good requests failed", self.failed().to_string(), "none", self.failed() == 0),
+            Finding::shown("growth in rounds", format!("{:.3} MiB", mib(in_rounds))),
             Finding::judged(
                 "growth per connection",
-                format!("{} MiB, above {:.1} MiB", by_round.join(", "), mib(self.peak_before)),
+                format!(
+                    "{:.3} MiB, {:.1} of {}, above {:.1}",
+                    mib(each),
+                    mib(growth),
+                    attack.crowd(),
+                    mib(self.peak_before)
+                ),
                 format!("{:.3} MiB", mib(allowed)),
-                growth < allowed,
+                each < allowed,
             ),
             Finding::judged(
                 "processor 1 s after",
