@@ -15,9 +15,10 @@ use crate::{
 };
 
 /// The configurations, as they are in the repository.
-const CONFIGS: [(&str, &str); 6] = [
+const CONFIGS: [(&str, &str); 7] = [
     ("origin.conf", include_str!("configs/origin.conf")),
     ("haproxy.cfg", include_str!("configs/haproxy.cfg")),
+    ("delay.lua", include_str!("configs/delay.lua")),
     ("nginx.conf", include_str!("configs/nginx.conf")),
     ("envoy.yaml", include_str!("configs/envoy.yaml")),
     ("toxiproxy.json", include_str!("configs/toxiproxy.json")),

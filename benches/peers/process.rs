@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     case::{DELAY, port},
-    harness::within,
+    harness::{patience::try_within, within},
     rules,
     subject::Subject,
     support::{on_core::on_core, usage::Process},
@@ -74,7 +74,8 @@ pub fn start(subject: Subject, directory: &Path) -> Running {
     };
     let program = command.remove(0);
     // What it says is kept for whoever wants to know why it did not start.
-    let said = fs::File::create(directory.join(format!("{}.log", subject.key()))).unwrap();
+    let log = directory.join(format!("{}.log", subject.key()));
+    let said = fs::File::create(&log).unwrap();
     let mut command: Command = on_core(core, &program, &command);
     // One thread for toxiproxy, which has no option for that; no log of ours.
     command.env("GOMAXPROCS", "1").env_remove("RUST_LOG");
@@ -83,7 +84,9 @@ pub fn start(subject: Subject, directory: &Path) -> Running {
     if subject == Subject::Toxiproxy {
         add_toxic(subject.at(port::ADMIN));
     }
-    within(START, &format!("{subject} serves; see {}", directory.display()), || serves(subject).then_some(()));
+    if try_within(START, || serves(subject).then_some(())).is_none() {
+        panic!("{subject} does not serve; it says:\n{}", fs::read_to_string(log).unwrap_or_default());
+    }
     running
 }
 

@@ -62,7 +62,7 @@ spec:
     routing: {settle: 0s}
     failureConditions:
     - trigger:
-        traffic: {service: {name: plain, namespace: bench}, metric: ErrorRate, thresholdValue: 1, comparisonOperator: '>'}
+        traffic: {service: {name: plain, namespace: bench}, metric: ErrorRate, thresholdValue: 0.5, comparisonOperator: '>'}
     faults:
 ",
     );
