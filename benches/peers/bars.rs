@@ -2,14 +2,14 @@
 
 use crate::{
     case::{Case, DELAY},
-    measured::{CaseResult, Figure},
+    measured::{CaseResult, Figure, Measured},
     results::Results,
     statistics::{Estimate, estimate},
     subject::Subject::{self, Envoy, Haproxy, Ours, Rules1, Rules1000},
 };
 
-/// A core that is used more than this is the limit of what is measured.
-const BUSY: f64 = 0.95;
+/// A core that is used this much is the limit of what is measured.
+const FULL: f64 = 0.95;
 /// How much faster the service must be without a proxy, so that nobody asks whether it was the limit.
 const MARGIN: f64 = 4.0;
 
@@ -40,24 +40,22 @@ impl Bar {
     }
 }
 
-/// The rounds in which the client and the service were not the limit of throughput: without a proxy they were four times as
-/// fast as with any, or their core was never full.
-pub fn valid(result: &CaseResult) -> Vec<bool> {
-    let round = |at: usize| {
-        let proxies =
-            || result.rounds.iter().filter(|(subject, _)| **subject != Subject::Direct).map(|(_, all)| all[at]);
-        let fastest = proxies().map(|measured| measured.rate).fold(0.0, f64::max);
-        let direct = result.rounds.get(&Subject::Direct).map_or(0.0, |all| all[at].rate);
-        direct >= MARGIN * fastest || proxies().all(|measured| measured.client_core < BUSY)
-    };
-    (0..result.count()).map(round).collect()
+/// The rounds in which the throughput of a proxy is its own: without it the service was four times as fast, or the proxy's core
+/// was full, so that neither the client nor the service can have been the limit.
+pub fn valid(result: &CaseResult, proxy: Subject) -> Vec<bool> {
+    let Some(rounds) = result.rounds.get(&proxy) else { return Vec::new() };
+    let direct = |at: usize| result.rounds.get(&Subject::Direct).map_or(0.0, |all| all[at].rate);
+    let is_valid =
+        |(at, measured): (usize, &Measured)| measured.proxy_core >= FULL || direct(at) >= MARGIN * measured.rate;
+    rounds.iter().enumerate().map(is_valid).collect()
 }
 
-/// Only the values of valid rounds.
-fn of_valid(result: &CaseResult, values: Vec<f64>) -> Option<Estimate> {
-    let kept: Vec<f64> =
-        values.into_iter().zip(valid(result)).filter_map(|(value, valid)| valid.then_some(value)).collect();
-    (!kept.is_empty()).then(|| estimate(&kept))
+/// The ratio of two throughputs in the rounds in which both are valid.
+fn throughput(result: &CaseResult, pair: (Subject, Subject)) -> Option<Option<Estimate>> {
+    let ratios = result.ratios(pair, |measured| measured.rate)?;
+    let both = valid(result, pair.0).into_iter().zip(valid(result, pair.1)).map(|(one, other)| one && other);
+    let kept: Vec<f64> = ratios.into_iter().zip(both).filter_map(|(ratio, valid)| valid.then_some(ratio)).collect();
+    Some((!kept.is_empty()).then(|| estimate(&kept)))
 }
 
 /// All bars of the cases that there are figures of.
@@ -73,7 +71,7 @@ pub fn judge(results: &Results) -> Vec<Bar> {
     bar("forward-64", "CPU per request, ours / HAProxy's", "", Bound::AtMost(0.85), &ratio((Ours, Haproxy), cpu));
     bar("forward-64", "CPU per request, ours / Envoy's", "", Bound::AtMost(0.25), &ratio((Ours, Envoy), cpu));
     bar("forward-64", "requests per second, ours / HAProxy's", "", Bound::AtLeast(1.15), &|result| {
-        Some(of_valid(result, result.ratios((Ours, Haproxy), |measured| measured.rate)?))
+        throughput(result, (Ours, Haproxy))
     });
     bar("abort-100", "CPU per request, ours / Envoy's", "", Bound::AtMost(0.35), &ratio((Ours, Envoy), cpu));
     // The latency without a proxy is the same in both, and goes out.

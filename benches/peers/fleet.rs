@@ -68,7 +68,7 @@ impl Fleet {
             self.ensure(*subject);
         }
         // A timer of an idle process would be seen in the figures of others.
-        self.running.retain(|subject, _| subject.rules().is_none() || case.subjects.contains(subject));
+        self.running.retain(|subject, _| subject.rules_and_endpoints().is_none() || case.subjects.contains(subject));
     }
 
     /// One measurement of a case.

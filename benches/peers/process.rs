@@ -70,7 +70,9 @@ pub fn start(subject: Subject, directory: &Path) -> Running {
             (PROXY_CORE, words(&format!("{} {options}", cached(TOXIPROXY)), &[&in_(directory, "toxiproxy.json")]))
         }
         Subject::Ours => (PROXY_CORE, ours(directory)),
-        Subject::Rules1 | Subject::Rules100 | Subject::Rules1000 => (PROXY_CORE, rules::command(subject, directory)),
+        Subject::Rules1 | Subject::Rules100 | Subject::Rules1000 | Subject::OnlyRules1000 => {
+            (PROXY_CORE, rules::command(subject, directory))
+        }
     };
     let program = command.remove(0);
     // What it says is kept for whoever wants to know why it did not start.

@@ -30,10 +30,10 @@ pub fn listen_lines() -> String {
 
 /// Our proxy with the plan of this subject.
 pub fn command(subject: Subject, directory: &Path) -> Vec<String> {
-    let count = subject.rules().unwrap();
+    let (rules, endpoints) = subject.rules_and_endpoints().unwrap();
     let file = directory.join(format!("{}.yaml", subject.key()));
-    fs::write(&file, experiment(count)).unwrap();
-    let endpoints: Vec<String> = (0..count).map(|number| endpoint(number).to_string()).collect();
+    fs::write(&file, experiment(rules)).unwrap();
+    let endpoints: Vec<String> = (0..endpoints).map(|number| endpoint(number).to_string()).collect();
     let origin = Subject::Direct.at(port::PLAIN);
     let mut command: Vec<String> =
         concat!(env!("CARGO_BIN_EXE_glooshot"), " run --workers 1").split(' ').map(str::to_owned).collect();

@@ -19,10 +19,12 @@ pub enum Subject {
     Rules1,
     Rules100,
     Rules1000,
+    /// A thousand rules and one endpoint, which shows what of the cost is the rules'.
+    OnlyRules1000,
 }
 
 impl Subject {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Direct,
         Self::Ours,
         Self::Haproxy,
@@ -32,6 +34,7 @@ impl Subject {
         Self::Rules1,
         Self::Rules100,
         Self::Rules1000,
+        Self::OnlyRules1000,
     ];
 
     /// The word for it in arguments and results.
@@ -46,6 +49,7 @@ impl Subject {
             Self::Rules1 => "rules1",
             Self::Rules100 => "rules100",
             Self::Rules1000 => "rules1000",
+            Self::OnlyRules1000 => "onlyrules1000",
         }
     }
 
@@ -61,6 +65,7 @@ impl Subject {
             Self::Rules1 => 7,
             Self::Rules100 => 8,
             Self::Rules1000 => 9,
+            Self::OnlyRules1000 => 10,
         }
     }
 
@@ -70,11 +75,12 @@ impl Subject {
     }
 
     /// Rules and endpoints in the plan, where it is one of those that differ in nothing else.
-    pub fn rules(self) -> Option<usize> {
+    pub fn rules_and_endpoints(self) -> Option<(usize, usize)> {
         match self {
-            Self::Rules1 => Some(1),
-            Self::Rules100 => Some(100),
-            Self::Rules1000 => Some(1_000),
+            Self::Rules1 => Some((1, 1)),
+            Self::Rules100 => Some((100, 100)),
+            Self::Rules1000 => Some((1_000, 1_000)),
+            Self::OnlyRules1000 => Some((1_000, 1)),
             _ => None,
         }
     }
@@ -92,6 +98,7 @@ impl fmt::Display for Subject {
             Self::Rules1 => "1 rule",
             Self::Rules100 => "100 rules",
             Self::Rules1000 => "1,000 rules",
+            Self::OnlyRules1000 => "1,000 rules, 1 endpoint",
         })
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::{
     bars::{Bar, Bound, judge, valid},
-    case::{CASES, Case},
+    case::{CASES, Case, Load},
     measured::{CaseResult, Figure},
     results::Results,
     statistics::{Estimate, estimate},
@@ -19,12 +19,8 @@ pub fn of_case(case: &Case, result: &CaseResult) -> String {
     if let Some(rate) = result.rate {
         write!(text, ", {rate:.0} requests/s").unwrap();
     }
-    let void = valid(result).iter().filter(|valid| !**valid).count();
-    if void > 0 {
-        write!(text, "\n  requests/s is void in {void} of them: client and service were the limit").unwrap();
-    }
     let columns = ["requests/s", "CPU us", "p50 us", "p99 us", "MiB", "proxy core", "client core"];
-    write!(text, "\n  {:<12}", "").unwrap();
+    write!(text, "\n  {:<23}", "").unwrap();
     for column in columns {
         write!(text, "{column:>12}").unwrap();
     }
@@ -34,7 +30,7 @@ pub fn of_case(case: &Case, result: &CaseResult) -> String {
         let median = |figure: Figure| result.all(*subject, figure).map_or(f64::NAN, |all| estimate(&all).median);
         let figures: [Figure; 7] =
             [|m| m.rate, |m| m.cpu, |m| m.p50, |m| m.p99, |m| m.memory, |m| m.proxy_core, |m| m.client_core];
-        write!(text, "  {subject:<12}").unwrap();
+        write!(text, "  {subject:<23}").unwrap();
         for (figure, digits) in figures.into_iter().zip([0, 2, 0, 0, 1, 2, 2]) {
             write!(text, "{:>12.digits$}", median(figure)).unwrap();
         }
@@ -45,6 +41,15 @@ pub fn of_case(case: &Case, result: &CaseResult) -> String {
             }
         }
         text.push('\n');
+    }
+    if case.load == Load::Closed {
+        for subject in case.subjects.iter().filter(|subject| **subject != Subject::Direct) {
+            let void = valid(result, *subject).iter().filter(|valid| !**valid).count();
+            if void > 0 {
+                writeln!(text, "  {subject}: requests/s is void in {void} rounds, since its core was not full")
+                    .unwrap();
+            }
+        }
     }
     text
 }
@@ -144,7 +149,7 @@ fn memory_table(text: &mut String, results: &Results) {
 fn rules_table(text: &mut String, results: &Results) {
     let Some(result) = results.cases.get("rules") else { return };
     text.push_str("| rules and endpoints in one plan | CPU per request, in us | by that of one |\n|---|---|---|\n");
-    for subject in [Subject::Rules1, Subject::Rules100, Subject::Rules1000] {
+    for subject in [Subject::Rules1, Subject::Rules100, Subject::Rules1000, Subject::OnlyRules1000] {
         let (Some(all), Some(ratios)) =
             (result.all(subject, |m| m.cpu), result.ratios((subject, Subject::Rules1), |m| m.cpu))
         else {
