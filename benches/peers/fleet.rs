@@ -62,13 +62,13 @@ impl Fleet {
         self.running.entry(subject).or_insert_with(|| start(subject, directory));
     }
 
-    /// Starts everything that a case needs.
-    pub fn prepare(&mut self, case: &Case, subjects: &[Subject]) {
+    /// Starts everything that a case needs, and ends everything else: a timer of an idle process would be seen in the figures of
+    /// others.
+    pub fn prepare(&mut self, subjects: &[Subject]) {
+        self.running.retain(|subject, _| *subject == Subject::Direct || subjects.contains(subject));
         for subject in subjects {
             self.ensure(*subject);
         }
-        // A timer of an idle process would be seen in the figures of others.
-        self.running.retain(|subject, _| subject.rules_and_endpoints().is_none() || case.subjects.contains(subject));
     }
 
     /// One measurement of a case.

@@ -17,10 +17,12 @@ use crate::{
     support::{figures::mib, usage::Process},
 };
 
-/// Before the measurement: connections are made, pools and caches filled.
-const WARM_UP: Duration = Duration::from_millis(300);
-/// The measurement itself.
-const MEASURED: Duration = Duration::from_millis(1_200);
+/// Before the measurement: connections are made, pools and caches filled. It is as long as an interval of the load generator's
+/// series, from which the latencies are.
+const WARM_UP: Duration = Duration::from_secs(1);
+/// The measurement itself: the second interval.
+const MEASURED: Duration = Duration::from_secs(1);
+const INTERVAL: u64 = 1;
 /// What is left of the load behind the measurement, so that it never measures the end of it.
 const BEHIND: Duration = Duration::from_millis(50);
 /// Time for the last answer.
@@ -126,7 +128,10 @@ fn figures(parties: Parties, summary: &Summary, before: &Sample, after: &Sample)
     let answers = (after.answers.responses - before.answers.responses) as f64;
     let share = |before: Duration, after: Duration| (after - before).as_secs_f64() / wall;
     let proxy = share(before.proxy, after.proxy);
-    let micros = |quantile: f64| summary.latency.quantile(quantile).as_secs_f64() * 1e6;
+    let series = &summary.series;
+    assert_eq!(series.width(), MEASURED, "the intervals are those of the measurement");
+    let (_, interval) = series.intervals().find(|(number, _)| *number == INTERVAL).expect("answers in that second");
+    let micros = |quantile: f64| interval.latencies.quantile(quantile).unwrap().as_secs_f64() * 1e6;
     Measured {
         rate: answers / wall,
         cpu: proxy * wall * 1e6 / answers,

@@ -93,7 +93,7 @@ fn run(arguments: &Arguments) -> Results {
 /// All rounds of a case. The order within a round changes with it, so that nobody always comes behind the same other.
 fn run_case(case: &Case, arguments: &Arguments, fleet: &mut Fleet) -> CaseResult {
     let mut subjects = arguments.subjects(case);
-    fleet.prepare(case, &subjects);
+    fleet.prepare(&subjects);
     let rate = fleet.rate(case);
     let mut rounds = BTreeMap::new();
     for _ in 0..arguments.rounds {
