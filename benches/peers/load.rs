@@ -1,6 +1,6 @@
 //! The load of one measurement, by our load generator on threads of this process, and what it cost whom.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use glooshot_loadgen::{Config, Limit, LiveSnapshot, LiveStats, Pace, Protocol as Version, Summary, Trust};
 use rustix::time::{ClockId, clock_gettime};
@@ -141,14 +141,4 @@ fn figures(parties: Parties, summary: &Summary, before: &Sample, after: &Sample)
         proxy_core: proxy,
         client_core: share(before.client, after.client) + share(before.origin, after.origin),
     }
-}
-
-/// The processor's name, and what else a figure depends on.
-pub fn machine() -> String {
-    let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
-    let info = read("/proc/cpuinfo");
-    let cores = info.lines().filter(|line| line.starts_with("processor")).count();
-    let model =
-        info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("", |(_, it)| it);
-    format!("{model}, {cores} cores, Linux {}", read("/proc/sys/kernel/osrelease").trim())
 }

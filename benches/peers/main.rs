@@ -41,7 +41,7 @@ use case::Case;
 use fleet::Fleet;
 use measured::CaseResult;
 use results::Results;
-use support::{priority::go_first, usage::raise_descriptor_limit};
+use support::{machine, priority::go_first, usage::raise_descriptor_limit};
 
 fn main() -> ExitCode {
     // `cargo test --benches` only asks whether it starts.
@@ -103,11 +103,5 @@ fn run_case(case: &Case, arguments: &Arguments, fleet: &mut Fleet) -> CaseResult
         }
         subjects.rotate_left(1);
     }
-    CaseResult {
-        date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
-        machine: load::machine(),
-        versions: process::versions().into_iter().collect(),
-        rate,
-        rounds,
-    }
+    CaseResult { date: machine::date(), machine: machine::describe(), versions: process::versions(), rate, rounds }
 }

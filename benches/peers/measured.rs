@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::subject::Subject;
 
@@ -31,7 +32,7 @@ pub struct Measured {
 pub struct CaseResult {
     /// When it was measured, UTC.
     pub date: String,
-    pub machine: String,
+    pub machine: Value,
     /// What was measured.
     pub versions: BTreeMap<String, String>,
     /// Requests per second, where the load is an open loop.

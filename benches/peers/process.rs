@@ -1,6 +1,7 @@
 //! The processes: how each subject is started, and how one knows that it serves.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
@@ -14,7 +15,7 @@ use crate::{
     harness::{patience::try_within, within},
     rules,
     subject::Subject,
-    support::{on_core::on_core, usage::Process},
+    support::{machine::first_line, on_core::on_core, usage::Process},
 };
 
 /// Time to start.
@@ -161,28 +162,24 @@ fn ask(address: SocketAddr, request: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// The versions of everything that is compared.
-pub fn versions() -> Vec<(String, String)> {
+/// The versions of everything that is compared, and of our compiler.
+pub fn versions() -> BTreeMap<String, String> {
+    // The first word with a digit and a dot: "HAProxy version 2.6.12-1 ...", "nginx version: nginx/1.22.1".
     let said = |program: &str, argument: &str| {
-        let output = Command::new(program).arg(argument).output().ok()?;
-        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-        // The first word with a digit and a dot: "HAProxy version 2.6.12-1 ...", "nginx version: nginx/1.22.1".
-        let version =
-            text.split_ascii_whitespace().find(|word| word.contains('.') && word.contains(char::is_numeric))?;
+        let line = first_line(program, &[argument])?;
+        let version = line.split(' ').find(|word| word.contains('.') && word.contains(char::is_numeric))?;
         Some(version.rsplit('/').next()?.to_owned())
     };
     let pinned = |name: &str| name.rsplit_once('-').map(|(_, version)| version.to_owned());
-    let commit = Command::new("git").args(["rev-parse", "--short", "HEAD"]).output().ok();
-    let commit = commit.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    let ours = format!("{} ({})", env!("CARGO_PKG_VERSION"), commit.unwrap_or_default());
-    [
-        ("Glooshot", Some(ours)),
+    let commit = first_line("git", &["rev-parse", "--short", "HEAD"]).unwrap_or_default();
+    let versions = [
+        ("Glooshot", Some(format!("{} ({commit})", env!("CARGO_PKG_VERSION")))),
         ("HAProxy", said("/usr/sbin/haproxy", "-v")),
         ("nginx", said("/usr/sbin/nginx", "-v")),
         ("Envoy", pinned(ENVOY)),
         ("toxiproxy", pinned(TOXIPROXY)),
-    ]
-    .into_iter()
-    .map(|(name, version)| (name.to_owned(), version.unwrap_or_else(|| "unknown".to_owned())))
-    .collect()
+        ("rustc", said("rustc", "--version")),
+    ];
+    let known = |version: Option<String>| version.unwrap_or_else(|| "unknown".to_owned());
+    versions.into_iter().map(|(name, version)| (name.to_owned(), known(version))).collect()
 }

@@ -91,9 +91,18 @@ pub fn for_readme(results: &Results) -> String {
     let mut text = String::new();
     if let Some(first) = CASES.iter().find_map(|case| results.cases.get(case.name)) {
         let versions: Vec<String> = first.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
-        let (date, machine) = (&first.date, &first.machine);
+        let machine = |what: &str| first.machine[what].as_str().unwrap_or("unknown");
         let rounds = results.cases.values().map(CaseResult::count).min().unwrap_or_default();
-        writeln!(text, "{date}, {machine}; {}; {rounds} paired rounds.\n", versions.join(", ")).unwrap();
+        writeln!(
+            text,
+            "{}: {}, {} cores, Linux {}; {}; {rounds} paired rounds.\n",
+            first.date.split('T').next().unwrap_or_default(),
+            machine("cpu"),
+            first.machine["cores"],
+            machine("kernel"),
+            versions.join(", ")
+        )
+        .unwrap();
     }
     figure_table(&mut text, results, "CPU per request, in us", |m| m.cpu, 1);
     figure_table(&mut text, results, "requests per second, one core", |m| m.rate, 0);
