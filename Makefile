@@ -70,8 +70,9 @@ hostile: ## What hostile clients do to a hundred good ones: p99, memory, time to
 soak: ## Mixed traffic, faults and changing plans for SOAK_SECONDS (600): memory, descriptors and accounts at the end
 	SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) bench -p glooshot --bench soak
 
-bench: ## What a request costs through the proxy, on this machine
-	$(CARGO) bench -p glooshot --bench forward
+bench: ## The proxy beside HAProxy, nginx, Envoy and toxiproxy; installs what it lacks. BENCH_ARGS="forward-64 --rounds 3 --only ours,haproxy"
+	benches/peers/deps.sh
+	$(CARGO) bench -p glooshot --bench peers -- $(BENCH_ARGS)
 
 bench-micro: ## What each decision about a request costs: fault selection, gate, windows, conditions
 	$(CARGO) bench -p glooshot --bench micro

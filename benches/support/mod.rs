@@ -3,6 +3,7 @@
 pub mod figures;
 pub mod finding;
 pub mod machine;
+pub mod on_core;
 pub mod origin;
 pub mod priority;
 pub mod process;

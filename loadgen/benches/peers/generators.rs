@@ -4,10 +4,7 @@ use std::{fmt, net::SocketAddr, process::Command, time::Duration};
 
 use serde_json::Value;
 
-use crate::{
-    CONNECTIONS,
-    process::{finish, on_core},
-};
+use crate::{CONNECTIONS, on_core::on_core, process::finish};
 
 /// What is to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,6 +17,9 @@
 mod generators;
 mod nginx;
 mod observer;
+#[allow(unreachable_pub, reason = "it is shared with other benches")]
+#[path = "../../../benches/support/on_core.rs"]
+mod on_core;
 mod process;
 
 use std::{fs, path::PathBuf, time::Duration};

@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::process::on_core;
+use crate::on_core::on_core;
 
 const CONFIG: &str = r#"
 worker_processes 1; daemon off; master_process off; pid @DIR@/nginx.pid; error_log @DIR@/error.log;

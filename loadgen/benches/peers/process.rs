@@ -1,23 +1,12 @@
-//! Runs a command on one core and measures its CPU time.
+//! Runs a command and measures its CPU time.
 
-use std::{
-    fs,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{fs, process::Command, time::Duration};
 
 /// What a command printed and used.
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) output: String,
     pub(crate) cpu: Duration,
-}
-
-/// A command that runs on this core alone.
-pub(crate) fn on_core(core: usize, program: &str, args: &[String]) -> Command {
-    let mut command = Command::new("taskset");
-    command.args(["-c", &core.to_string(), program]).args(args).stdin(Stdio::null());
-    command
 }
 
 /// Runs it to its end. Nothing else that we start may end meanwhile: the CPU time is that of all ended children.

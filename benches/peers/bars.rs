@@ -1,0 +1,94 @@
+//! The bars: what must hold of the medians.
+
+use crate::{
+    case::{Case, DELAY},
+    measured::{CaseResult, Figure, Measured},
+    results::Results,
+    statistics::{Estimate, estimate},
+    subject::Subject::{self, Envoy, Haproxy, Ours, Rules1, Rules1000},
+};
+
+/// A core that is used this much is the limit of what is measured.
+const FULL: f64 = 0.95;
+/// How much faster the service must be without a proxy, so that nobody asks whether it was the limit.
+const MARGIN: f64 = 4.0;
+
+/// A bar and what was measured.
+#[derive(Debug)]
+pub struct Bar {
+    pub what: String,
+    /// `None` where every round is void.
+    pub value: Option<Estimate>,
+    pub unit: &'static str,
+    pub bound: Bound,
+}
+
+/// What the median must be.
+#[derive(Clone, Copy, Debug)]
+pub enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Bar {
+    /// Whether it holds; a bar without a value does not.
+    pub fn holds(&self) -> bool {
+        self.value.is_some_and(|value| match self.bound {
+            Bound::AtMost(most) => value.median <= most,
+            Bound::AtLeast(least) => value.median >= least,
+        })
+    }
+}
+
+/// The rounds in which the throughput of a proxy is its own: without it the service was four times as fast, or the proxy's core
+/// was full, so that neither the client nor the service can have been the limit.
+pub fn valid(result: &CaseResult, proxy: Subject) -> Vec<bool> {
+    let Some(rounds) = result.rounds.get(&proxy) else { return Vec::new() };
+    let direct = |at: usize| result.rounds.get(&Subject::Direct).map_or(0.0, |all| all[at].rate);
+    let is_valid =
+        |(at, measured): (usize, &Measured)| measured.proxy_core >= FULL || direct(at) >= MARGIN * measured.rate;
+    rounds.iter().enumerate().map(is_valid).collect()
+}
+
+/// The ratio of two throughputs in the rounds in which both are valid.
+fn throughput(result: &CaseResult, pair: (Subject, Subject)) -> Option<Option<Estimate>> {
+    let ratios = result.ratios(pair, |measured| measured.rate)?;
+    let both = valid(result, pair.0).into_iter().zip(valid(result, pair.1)).map(|(one, other)| one && other);
+    let kept: Vec<f64> = ratios.into_iter().zip(both).filter_map(|(ratio, valid)| valid.then_some(ratio)).collect();
+    Some((!kept.is_empty()).then(|| estimate(&kept)))
+}
+
+/// All bars of the cases that there are figures of.
+pub fn judge(results: &Results) -> Vec<Bar> {
+    let mut bars = Vec::new();
+    let mut bar = |case: &str, what: &str, unit, bound, values: &dyn Fn(&CaseResult) -> Option<Option<Estimate>>| {
+        let Some(value) = results.cases.get(case).and_then(values) else { return };
+        let title = Case::find(case).map_or(case, |case| case.title);
+        bars.push(Bar { what: format!("{title}: {what}"), value, unit, bound });
+    };
+    let cpu: Figure = |measured| measured.cpu;
+    let ratio = |pair, figure: Figure| move |result: &CaseResult| Some(Some(estimate(&result.ratios(pair, figure)?)));
+    bar("forward-64", "CPU per request, ours / HAProxy's", "", Bound::AtMost(0.85), &ratio((Ours, Haproxy), cpu));
+    bar("forward-64", "CPU per request, ours / Envoy's", "", Bound::AtMost(0.25), &ratio((Ours, Envoy), cpu));
+    bar("forward-64", "requests per second, ours / HAProxy's", "", Bound::AtLeast(1.15), &|result| {
+        throughput(result, (Ours, Haproxy))
+    });
+    bar("abort-100", "CPU per request, ours / Envoy's", "", Bound::AtMost(0.35), &ratio((Ours, Envoy), cpu));
+    // The latency without a proxy is the same in both, and goes out.
+    bar("half-load", "added p99, ours - HAProxy's", " us", Bound::AtMost(0.0), &|result| {
+        let less = result.paired((Ours, Haproxy), |measured| measured.p99, |ours, theirs| ours - theirs)?;
+        Some(Some(estimate(&less)))
+    });
+    bar("rules", "CPU per request, 1,000 / 1", "", Bound::AtMost(1.05), &ratio((Rules1000, Rules1), cpu));
+    bar("memory", "ours / Envoy's", "", Bound::AtMost(1.0 / 3.0), &ratio((Ours, Envoy), |measured| measured.memory));
+    let late = |figure: Figure| {
+        move |result: &CaseResult| {
+            let values = result.all(Ours, figure)?;
+            let nominal = DELAY.as_secs_f64() * 1e6;
+            Some(Some(estimate(&values.iter().map(|value| (value - nominal) / 1e3).collect::<Vec<_>>())))
+        }
+    };
+    bar("delay-10ms", "p50 above nominal", " ms", Bound::AtMost(1.5), &late(|measured| measured.p50));
+    bar("delay-10ms", "p99 above nominal", " ms", Bound::AtMost(3.0), &late(|measured| measured.p99));
+    bars
+}
