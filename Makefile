@@ -82,7 +82,7 @@ bench-stop: deps ## How long faults go on behind the crossing response: STOP_TRI
 
 bench-loadgen: ## The load generator beside wrk, oha, hey, fortio and h2load; installs what it lacks
 	loadgen/benches/peers/deps.sh
-	PATH="$$PATH:$(CACHE)/bin" $(CARGO) bench -p glooshot-loadgen --bench peers
+	PATH="$$PATH:$(CACHE)/bin:/usr/sbin" $(CARGO) bench -p glooshot-loadgen --bench peers
 
 audit: ## cargo-deny: licences, bans, sources; advisories where their database can be reached
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny

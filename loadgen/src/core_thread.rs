@@ -47,7 +47,7 @@ pub(crate) fn drive(job: Job) -> Result<Option<Summary>, ConfigError> {
 }
 
 async fn run(job: Job) -> Result<Option<Summary>, ConfigError> {
-    let pacer = Pacer::new()?;
+    let pacer = Pacer::new(may_sleep(&job))?;
     let _ = job.ready.send(());
     let Ok(start) = job.start.await else { return Ok(None) };
     let schedule = Schedule::new(job.plan, job.core, start, fastrand::Rng::new());
@@ -61,7 +61,7 @@ async fn run(job: Job) -> Result<Option<Summary>, ConfigError> {
     }
     let mut helpers: JoinSet<std::io::Result<Infallible>> = JoinSet::new();
     let (timed, swept) = (Rc::clone(&crew), Rc::clone(&crew));
-    helpers.spawn_local(async move { timed.pacer.run().await });
+    helpers.spawn_local(async move { timed.pacer.run(|now| timed.schedule.rate_at(now)).await });
     helpers.spawn_local(async move { Ok(swept.deadlines.run().await) });
 
     let ended = tokio::select! {
@@ -75,6 +75,12 @@ async fn run(job: Job) -> Result<Option<Summary>, ConfigError> {
     ended?;
     let crew = Rc::into_inner(crew).ok_or_else(|| std::io::Error::other("a worker outlived its run"))?;
     Ok(Some(crew.tally.summary(&crew.schedule, &crew.traffic, &job.targets, now)))
+}
+
+/// Whether nobody needs to know at once that an answer has come: the kernel tells later when it came, and none waits
+/// for being read. Libraries read TLS and HTTP/2, and do not ask the kernel.
+fn may_sleep(job: &Job) -> bool {
+    job.protocol == Protocol::Http1 && job.plan.is_open_loop() && job.prepared.is_small_and_plain()
 }
 
 /// One client for each request that may be in flight.

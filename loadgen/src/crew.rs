@@ -59,6 +59,12 @@ impl Crew {
         }
     }
 
+    /// When a response ended that was read at `now`: when its last bytes came, where that is known.
+    pub(crate) fn ended(&self, begin: Begin, now: Instant) -> Instant {
+        let came = self.traffic.arrivals.age().and_then(|age| now.checked_sub(age));
+        came.map_or(now, |came| came.max(begin.sent))
+    }
+
     /// Draws the next request.
     pub(crate) fn choose(&self) -> usize {
         self.prepared.choose(&mut self.rng.borrow_mut())
@@ -67,6 +73,8 @@ impl Crew {
     /// Opens a connection.
     pub(crate) async fn dial(&self, origin: usize) -> Result<Transport, ErrorClass> {
         let origin = self.prepared.origins.get(origin).ok_or(ErrorClass::Connect)?;
+        // Nothing else tells when a connection was there.
+        let _awake = self.pacer.stay_awake();
         let began = Instant::now();
         let transport = origin.dial(&self.traffic).await?;
         self.tally.connected(began.elapsed());

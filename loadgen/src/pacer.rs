@@ -1,6 +1,10 @@
 //! Wakes workers when their requests are due: one kernel timer for each core.
 //!
 //! The runtime's own timers tick in milliseconds. A timerfd is exact, and is awaited like any descriptor.
+//!
+//! At a high rate most of what a request costs is that the core is woken: for its due time, and for its answer.
+//! Where it is known afterwards when an answer came, the thread therefore sleeps from one due time to the next, and
+//! reads all answers then.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -11,14 +15,19 @@ use std::os::fd::OwnedFd;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use rustix::thread::nanosleep;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 use tokio::io::unix::AsyncFd;
+use tokio::task::yield_now;
 
-/// Shortest time between two wake-ups. Requests that are due meanwhile are sent together, at most this late. A
-/// wake-up of an idle core costs as much as a request: this bounds what 20,000 requests per second spend on it.
-const GRAIN: Duration = Duration::from_micros(200);
+/// Longest time for which wake-ups are put off. Requests that are due meanwhile are sent together, at most this late.
+const LONGEST_GRAIN: Duration = Duration::from_micros(500);
+
+/// Requests per second of one core at which wake-ups are put off so long; below it is less, in proportion. There is
+/// mostly one request for each wake-up then, and putting it off would save nothing.
+const FULL_RATE: f64 = 20_000.0;
 
 /// The workers of one core that wait for a due time.
 #[derive(Debug)]
@@ -29,17 +38,46 @@ pub(crate) struct Pacer {
     waiting: RefCell<VecDeque<(Instant, Waker)>>,
     /// Everything due up to here has been woken.
     reached: Cell<Instant>,
+    may_sleep: Cell<bool>,
+    /// How many have reasons to hear of what happens at once.
+    awake: Cell<usize>,
 }
 
+/// As long as it lives, the thread does not sleep through events.
+#[derive(Debug)]
+pub(crate) struct Awake<'a>(&'a Pacer);
+
 impl Pacer {
-    /// Needs a tokio runtime with IO.
+    /// If it `may_sleep`, it lets the whole thread sleep between wake-ups that are close together. Needs a tokio runtime
+    /// with IO.
     #[expect(
         deprecated,
         reason = "its successor is unsafe for types that may give up their descriptor; OwnedFd never does"
     )]
-    pub(crate) fn new() -> io::Result<Self> {
+    pub(crate) fn new(may_sleep: bool) -> io::Result<Self> {
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-        Ok(Self { timer: AsyncFd::new(timer)?, waiting: RefCell::default(), reached: Cell::new(Instant::now()) })
+        Ok(Self {
+            timer: AsyncFd::new(timer)?,
+            waiting: RefCell::default(),
+            reached: Cell::new(Instant::now()),
+            may_sleep: Cell::new(may_sleep),
+            awake: Cell::new(0),
+        })
+    }
+
+    pub(crate) fn may_sleep(&self) -> bool {
+        self.may_sleep.get()
+    }
+
+    /// From now on all events are noticed at once.
+    pub(crate) fn never_sleep(&self) {
+        self.may_sleep.set(false);
+    }
+
+    /// Events are noticed at once until the result is dropped.
+    pub(crate) fn stay_awake(&self) -> Awake<'_> {
+        self.awake.set(self.awake.get() + 1);
+        Awake(self)
     }
 
     /// Completes when `due` has come. Workers must come in the order of their due times.
@@ -65,21 +103,35 @@ impl Pacer {
         Poll::Pending
     }
 
-    /// Wakes those that are due, for as long as it is polled.
-    pub(crate) async fn run(&self) -> io::Result<Infallible> {
+    /// Wakes those that are due, for as long as it is polled. `rate` tells how many are, each second.
+    pub(crate) async fn run(&self, rate: impl Fn(Instant) -> f64) -> io::Result<Infallible> {
         loop {
             // The timer is not read: setting it again clears it.
             self.timer.readable().await?.clear_ready();
-            let now = Instant::now();
-            self.reached.set(now);
-            let mut waiting = self.waiting.borrow_mut();
-            while let Some((_, waker)) = waiting.pop_front_if(|(due, _)| *due <= now) {
-                waker.wake();
-            }
-            if let Some((due, _)) = waiting.front() {
-                self.set(due.saturating_duration_since(now).max(GRAIN))?;
+            while let Some((due, now)) = self.wake() {
+                let grain = grain(rate(now));
+                let next = due.max(now + grain);
+                // Those that were woken send, and answers that are there are read.
+                yield_now().await;
+                let left = next.saturating_duration_since(Instant::now());
+                if !self.may_sleep.get() || self.awake.get() > 0 || left > grain {
+                    self.set(left)?;
+                    break;
+                }
+                sleep(left);
             }
         }
+    }
+
+    /// Wakes those that are due. Returns when the next one is, and the time now.
+    fn wake(&self) -> Option<(Instant, Instant)> {
+        let now = Instant::now();
+        self.reached.set(now);
+        let mut waiting = self.waiting.borrow_mut();
+        while let Some((_, waker)) = waiting.pop_front_if(|(due, _)| *due <= now) {
+            waker.wake();
+        }
+        waiting.front().map(|(due, _)| (*due, now))
     }
 
     fn set(&self, after: Duration) -> io::Result<()> {
@@ -93,6 +145,24 @@ impl Pacer {
     }
 }
 
+impl Drop for Awake<'_> {
+    fn drop(&mut self) {
+        self.0.awake.set(self.0.awake.get().saturating_sub(1));
+    }
+}
+
+/// Shortest time between two wake-ups at this rate.
+fn grain(requests_per_second: f64) -> Duration {
+    let part = (requests_per_second / FULL_RATE).clamp(0.0, 1.0);
+    Duration::try_from_secs_f64(LONGEST_GRAIN.as_secs_f64() * part).unwrap_or(LONGEST_GRAIN)
+}
+
+/// Stops the whole thread. A signal may end it early, which does no harm.
+fn sleep(time: Duration) {
+    let seconds = time.as_secs().try_into().unwrap_or(i64::MAX);
+    let _ = nanosleep(&Timespec { tv_sec: seconds, tv_nsec: time.subsec_nanos().into() });
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -103,39 +173,51 @@ mod tests {
 
     use super::*;
 
+    /// Fifty workers at these distances, at what is said to be this rate.
+    async fn fifty(pacer: Pacer, distance: Duration, rate: f64) {
+        let pacer = Rc::new(pacer);
+        let woken = Rc::new(RefCell::new(Vec::new()));
+        let start = Instant::now();
+        let mut workers = JoinSet::new();
+        for number in 0..50_u32 {
+            let (pacer, woken) = (Rc::clone(&pacer), Rc::clone(&woken));
+            let due = start + number * distance;
+            workers.spawn_local(async move {
+                pacer.wait(due).await.unwrap();
+                assert!(Instant::now() >= due, "{number} was woken early");
+                woken.borrow_mut().push(number);
+            });
+        }
+        tokio::select! {
+            ended = pacer.run(|_| rate) => panic!("{ended:?}"),
+            _ = workers.join_all() => {}
+        }
+        assert_eq!(*woken.borrow(), (0..50).collect::<Vec<_>>());
+    }
+
     #[tokio::test]
     async fn each_waits_until_its_time_and_the_order_is_kept() {
-        LocalSet::new()
-            .run_until(async {
-                let pacer = Rc::new(Pacer::new().unwrap());
-                let woken = Rc::new(RefCell::new(Vec::new()));
-                let start = Instant::now();
-                let mut workers = JoinSet::new();
-                for number in 0..50_u32 {
-                    let (pacer, woken) = (Rc::clone(&pacer), Rc::clone(&woken));
-                    let due = start + number * Duration::from_micros(370);
-                    workers.spawn_local(async move {
-                        pacer.wait(due).await.unwrap();
-                        assert!(Instant::now() >= due, "{number} was woken early");
-                        woken.borrow_mut().push(number);
-                    });
-                }
-                tokio::select! {
-                    ended = pacer.run() => panic!("{ended:?}"),
-                    _ = workers.join_all() => {}
-                }
-                assert_eq!(*woken.borrow(), (0..50).collect::<Vec<_>>());
-            })
-            .await;
+        for may_sleep in [false, true] {
+            for (micros, rate) in [(370, 2_700.0), (70, 14_000.0), (20, 50_000.0)] {
+                let pacer = Pacer::new(may_sleep).unwrap();
+                LocalSet::new().run_until(fifty(pacer, Duration::from_micros(micros), rate)).await;
+            }
+        }
     }
 
     #[tokio::test]
     async fn a_time_that_has_passed_is_waited_for_no_longer() {
-        let pacer = Pacer::new().unwrap();
+        let pacer = Pacer::new(false).unwrap();
         let past = Instant::now();
         tokio::select! {
-            ended = pacer.run() => panic!("{ended:?}"),
+            ended = pacer.run(|_| 1.0) => panic!("{ended:?}"),
             waited = pacer.wait(past) => waited.unwrap(),
         }
+    }
+
+    #[test]
+    fn wake_ups_are_put_off_at_high_rates_only() {
+        let micros = [0.0, 2_000.0, 10_000.0, 20_000.0, 1e6].map(|rate| grain(rate).as_micros());
+        assert_eq!(micros, [0, 50, 250, 500, 500]);
     }
 }

@@ -21,6 +21,9 @@ use crate::trust::client_config;
 
 const AGENT: &str = concat!("glooshot-loadgen/", env!("CARGO_PKG_VERSION"));
 
+/// Bytes of a request that every send buffer has room for.
+const SMALL: usize = 8 * 1024;
+
 /// Everything that the workers need to make requests; the same for all cores.
 #[derive(Debug)]
 pub(crate) struct Prepared {
@@ -50,6 +53,12 @@ pub(crate) struct Request {
 }
 
 impl Prepared {
+    /// Whether every request goes out in one piece, and none through TLS.
+    pub(crate) fn is_small_and_plain(&self) -> bool {
+        self.origins.iter().all(|origin| origin.tls.is_none())
+            && self.requests.iter().all(|one| one.wire.len() <= SMALL)
+    }
+
     /// Checks the configuration and looks its hosts up.
     pub(crate) async fn resolve(config: &Config) -> Result<Self, ConfigError> {
         config.check()?;

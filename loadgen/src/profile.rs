@@ -113,8 +113,8 @@ impl Profile {
     /// Requests per second after `seconds`; 0 behind the end.
     #[must_use]
     pub fn rate_at(&self, seconds: f64) -> f64 {
-        let piece = self.pieces.iter().rev().find(|piece| piece.begin <= seconds);
-        piece.map_or(0.0, |piece| piece.rate_at(seconds - piece.begin))
+        let index = self.pieces.partition_point(|piece| piece.begin <= seconds).checked_sub(1);
+        index.and_then(|index| self.pieces.get(index)).map_or(0.0, |piece| piece.rate_at(seconds - piece.begin))
     }
 
     /// Whether every rate is one that can be driven.

@@ -39,6 +39,10 @@ impl Plan {
         Self { cores: cores as u64, end, count: limit.count, open_loop, claimed: AtomicU64::new(0) }
     }
 
+    pub(crate) fn is_open_loop(&self) -> bool {
+        self.open_loop.is_some()
+    }
+
     /// The part of `count` that falls to `core` if it is dealt out in turn.
     fn share(&self, core: u64, count: u64) -> u64 {
         count.saturating_sub(core).div_ceil(self.cores)
@@ -138,6 +142,13 @@ impl Schedule {
 
     fn at(&self, seconds: f64) -> Option<Instant> {
         self.start.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
+    }
+
+    /// Requests of this core that are due each second, at this time; 0 for the closed loop.
+    pub(crate) fn rate_at(&self, moment: Instant) -> f64 {
+        let seconds = moment.saturating_duration_since(self.start).as_secs_f64();
+        let profile = self.plan.open_loop.as_ref().map(|(profile, _)| profile);
+        profile.map_or(0.0, |profile| profile.rate_at(seconds) / self.plan.cores as f64)
     }
 
     /// How many requests of this core are due before `moment`; `None` for the closed loop, where none ever is.

@@ -33,7 +33,8 @@ pub(crate) async fn work(crew: &Crew, mut client: Client, watch: &Watch) -> io::
         crew.tally.start(request, begin);
         let outcome = watch.within(begin.sent, pin!(client.exchange(request))).await;
         now = Instant::now();
-        crew.tally.finish(request, outcome, begin, now);
+        let ended = if outcome.is_ok() { crew.ended(begin, now) } else { now };
+        crew.tally.finish(request, outcome, begin, ended);
         let pause = backoff.after(outcome.err());
         if outcome.is_err() {
             // The open loop is itself the pace of the next try; the closed loop would spin.

@@ -84,6 +84,25 @@ async fn requests_are_never_early_and_say_how_late_they_were() {
 }
 
 #[tokio::test]
+async fn at_a_rate_at_which_threads_sleep_between_wake_ups_no_answer_is_lost_whatever_its_size() {
+    for size in [10, 200_000] {
+        let body = "x".repeat(size);
+        let server = serve(move |_, _| {
+            let body = body.clone();
+            async move { respond(200, body) }
+        })
+        .await;
+        let mut config = Config::new(server.url("/"), Pace::Constant { rate_per_second: 10_000.0, connections: 64 });
+        config.threads = Some(1);
+        config.limit.count = Some(2000);
+        let summary = drive(config).await;
+        assert_eq!((summary.started, summary.responses, summary.unsent), (2000, 2000, 0));
+        assert_eq!(summary.body_bytes, 2000 * size as u64);
+        assert!(summary.service_time.quantile(0.5) <= summary.latency.quantile(0.5), "{summary:?}");
+    }
+}
+
+#[tokio::test]
 async fn several_threads_send_exactly_the_count_in_either_kind_of_load() {
     for threads in [1, 3, 8] {
         for pace in [Pace::Closed { connections: 5 }, Pace::Constant { rate_per_second: 5000.0, connections: 5 }] {

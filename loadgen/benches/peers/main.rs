@@ -3,8 +3,8 @@
 //!
 //! Each generator runs alone on the first core, its server on the second. For costs the server is nginx with a small
 //! fixed answer; for the schedule and the stall it is one of our own that notes when requests come. Generators that
-//! are not installed are named and left out (`deps.sh` beside this file installs them). Results are printed and
-//! written as JSON; `LOADGEN_BENCH_SECONDS` is the length of a measurement.
+//! are not installed are named and left out (`deps.sh` beside this file installs them). Each is called as its users
+//! would, with the same connections, rate and time. Results are printed and written as JSON; `LOADGEN_BENCH_SECONDS` is the length of a measurement.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,6 +15,7 @@
 )]
 
 mod generators;
+mod machine;
 mod nginx;
 mod observer;
 #[allow(unreachable_pub, reason = "it is shared with other benches")]
@@ -36,20 +37,30 @@ const RATE: u32 = 20_000;
 /// Rate at which a stall is met, per second.
 const STALL_RATE: u32 = 2_000;
 const STALL: Duration = Duration::from_secs(1);
-/// Each measurement of a cost is repeated, and the middle one counts.
-const ROUNDS: usize = 3;
+/// Each measurement of a cost or of the schedule is repeated, and the middle one counts.
+const ROUNDS: usize = 5;
+/// How each program is asked for its version; hey does not say it.
+const VERSIONS: [(&str, &[&str]); 6] = [
+    ("nginx", &["-v"]),
+    ("wrk", &["-v"]),
+    ("oha", &["--version"]),
+    ("hey", &[]),
+    ("fortio", &["version"]),
+    ("h2load", &["--version"]),
+];
 
 fn main() {
     // `cargo test --benches` only asks whether it starts.
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
-    let seconds = std::env::var("LOADGEN_BENCH_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
+    let seconds = std::env::var("LOADGEN_BENCH_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
     let (present, missing): (Vec<_>, Vec<_>) = Generator::ALL.into_iter().partition(|one| one.is_installed());
     if !missing.is_empty() {
         println!("not installed, left out: {missing:?}; see loadgen/benches/peers/deps.sh");
     }
     let results = json!({
+        "machine": machine::describe(&VERSIONS),
         "connections": CONNECTIONS,
         "seconds": seconds,
         "missing": missing.iter().map(|one| one.name()).collect::<Vec<_>>(),
@@ -58,10 +69,10 @@ fn main() {
         "schedule": schedule(&present, seconds),
         "stall": stall(&present, seconds.max(4)),
     });
-    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../benches/results/loadgen.json");
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("benches/results/peers.json");
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     fs::write(&file, format!("{results:#}\n")).unwrap();
-    println!("\nwritten to benches/results/loadgen.json");
+    println!("\nwritten to loadgen/benches/results/peers.json");
 }
 
 /// Requests per second, and CPU time per request.
@@ -69,15 +80,19 @@ fn costs(generators: &[Generator], load: Load, seconds: u64) -> Value {
     println!("\n{load}, {CONNECTIONS} connections, 64-byte answers of nginx, {ROUNDS} rounds of {seconds} s, medians");
     println!("{:<18} {:>12} {:>14}", "generator", "requests/s", "us of CPU each");
     let nginx = Nginx::start();
-    let mut rows = serde_json::Map::new();
-    for generator in generators.iter().filter(|generator| generator.can(load)) {
-        let mut rounds: Vec<(f64, f64)> = (0..ROUNDS)
-            .filter_map(|_| {
-                let run = generator.run(nginx.address(), load, seconds)?;
+    let able: Vec<_> = generators.iter().filter(|generator| generator.can(load)).collect();
+    let mut rounds: Vec<Vec<(f64, f64)>> = vec![Vec::new(); able.len()];
+    // In turn, so that what else goes on on the machine meets all of them.
+    for _ in 0..ROUNDS {
+        for (generator, rounds) in able.iter().zip(&mut rounds) {
+            if let Some(run) = generator.run(nginx.address(), load, seconds) {
                 let count = run.reported.requests as f64;
-                Some((run.cpu.as_secs_f64() * 1e6 / count, count / seconds as f64))
-            })
-            .collect();
+                rounds.push((run.cpu.as_secs_f64() * 1e6 / count, count / seconds as f64));
+            }
+        }
+    }
+    let mut rows = serde_json::Map::new();
+    for (generator, mut rounds) in able.iter().zip(rounds) {
         rounds.sort_by(|one, other| one.0.total_cmp(&other.0));
         let Some((cost, rate)) = rounds.get(rounds.len() / 2) else {
             println!("{:<18} its report was not understood", generator.name());
@@ -91,18 +106,28 @@ fn costs(generators: &[Generator], load: Load, seconds: u64) -> Value {
 
 /// How far the requests are from the times at which they were due, as their server sees it.
 fn schedule(generators: &[Generator], seconds: u64) -> Value {
-    println!("\nschedule at {RATE}/s: how late requests come, in us, as the server sees it");
+    println!(
+        "\nschedule at {RATE}/s: how late requests come, in us, as the server sees it, the middle one of {ROUNDS} rounds"
+    );
     println!("{:<18} {:>9} {:>9} {:>9} {:>9}", "generator", "p50", "p99", "p99.9", "max");
     let mut rows = serde_json::Map::new();
-    for generator in generators.iter().filter(|generator| generator.can(Load::Open(RATE))) {
-        let observer = Observer::start(None);
-        generator.run(observer.address(), Load::Open(RATE), seconds);
-        let late = observer.lateness(RATE);
-        if late.is_empty() {
-            continue;
+    let able: Vec<_> = generators.iter().filter(|generator| generator.can(Load::Open(RATE))).collect();
+    let mut rounds: Vec<Vec<[f64; 4]>> = vec![Vec::new(); able.len()];
+    for _ in 0..ROUNDS {
+        for (generator, rounds) in able.iter().zip(&mut rounds) {
+            let observer = Observer::start(None);
+            generator.run(observer.address(), Load::Open(RATE), seconds);
+            let late = observer.lateness(RATE);
+            if !late.is_empty() {
+                rounds
+                    .push([0.5, 0.99, 0.999, 1.0].map(|quantile| late[((late.len() - 1) as f64 * quantile) as usize]));
+            }
         }
-        let quantile = |quantile: f64| late[((late.len() - 1) as f64 * quantile) as usize];
-        let [p50, p99, p999, max] = [0.5, 0.99, 0.999, 1.0].map(quantile);
+    }
+    for (generator, mut rounds) in able.iter().zip(rounds) {
+        // The middle round by its p99.
+        rounds.sort_by(|one, other| one[1].total_cmp(&other[1]));
+        let Some([p50, p99, p999, max]) = rounds.get(rounds.len() / 2) else { continue };
         println!("{:<18} {p50:>9.0} {p99:>9.0} {p999:>9.0} {max:>9.0}", generator.name());
         let row = json!({"p50Micros": p50, "p99Micros": p99, "p999Micros": p999, "maxMicros": max});
         rows.insert(generator.name().to_owned(), row);

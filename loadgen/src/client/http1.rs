@@ -16,6 +16,9 @@ use super::{Answer, inspect};
 use crate::crew::Crew;
 use crate::summary::ErrorClass;
 
+/// Bytes of a body that come at once, whether they are read or not: no window is smaller.
+const LARGE: u64 = 32 * 1024;
+
 /// One worker's connections: one to each origin that it has had to do with.
 #[derive(Debug)]
 pub(crate) struct Http1 {
@@ -49,8 +52,20 @@ impl Http1 {
         };
         open.reader.begin(request.bodiless);
         let mut sending = Sending { bytes: &request.wire, flushed: false, broken: false };
-        poll_fn(|context| open.exchange(&self.crew, &mut sending, context)).await?;
+        let mut awake = None;
+        poll_fn(|context| {
+            let exchanged = open.exchange(&self.crew, &mut sending, context);
+            if exchanged.is_pending() && awake.is_none() && (!sending.flushed || open.reader.has_begun()) {
+                awake = Some(self.crew.pacer.stay_awake());
+            }
+            exchanged
+        })
+        .await?;
+        drop(awake);
         let answer = open.reader.answer();
+        if answer.body_bytes > LARGE {
+            self.crew.pacer.never_sleep();
+        }
         inspect(&self.crew, answer, open.reader.kept());
         if sending.is_done()
             && open.reader.is_reusable()
@@ -63,7 +78,10 @@ impl Http1 {
     }
 
     async fn dial(&self, origin: usize) -> Result<Box<Open>, ErrorClass> {
-        let transport = self.crew.dial(origin).await?;
+        let mut transport = self.crew.dial(origin).await?;
+        if self.crew.pacer.may_sleep() {
+            transport.note_arrivals().map_err(|_| ErrorClass::Connect)?;
+        }
         Ok(Box::new(Open { transport, reader: Reader::new(self.crew.prepared.inspect.is_some()) }))
     }
 }

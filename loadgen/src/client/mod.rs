@@ -1,5 +1,6 @@
 //! The clients that make requests, one for each worker.
 
+pub(crate) mod arrival;
 mod chunks;
 pub(crate) mod dial;
 mod http1;

@@ -95,6 +95,11 @@ impl Reader {
         }
     }
 
+    /// Whether some of the response has come.
+    pub(super) fn has_begun(&self) -> bool {
+        !matches!(self.state, State::Head) || !self.partial.is_empty()
+    }
+
     /// Takes the next bytes. Bytes behind the end make the connection unfit for another request.
     pub(super) fn feed(&mut self, mut bytes: &[u8]) -> Result<Progress, ErrorClass> {
         loop {

@@ -1,7 +1,7 @@
 //! A connection's bytes, with or without TLS, and their count.
 
 use std::cell::Cell;
-use std::io::{self, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -10,11 +10,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use super::arrival::Arrivals;
+
 /// Bytes that one core has moved, inside of TLS where there is TLS.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
     sent: Cell<u64>,
     received: Cell<u64>,
+    pub(crate) arrivals: Arrivals,
 }
 
 impl Traffic {
@@ -32,6 +35,7 @@ impl Traffic {
 pub(crate) struct Transport {
     stream: Stream,
     traffic: Rc<Traffic>,
+    notes_arrivals: bool,
 }
 
 #[derive(Debug)]
@@ -58,7 +62,30 @@ macro_rules! either {
 
 impl Transport {
     pub(super) fn new(stream: Stream, traffic: Rc<Traffic>) -> Self {
-        Self { stream, traffic }
+        Self { stream, traffic, notes_arrivals: false }
+    }
+
+    /// From now on it is noted when bytes come, where there is no TLS.
+    pub(super) fn note_arrivals(&mut self) -> io::Result<()> {
+        if let Stream::Plain(stream) = &self.stream {
+            Arrivals::note(stream)?;
+            self.notes_arrivals = true;
+        }
+        Ok(())
+    }
+
+    fn poll_any(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Plain(stream) if self.notes_arrivals => loop {
+                ready!(stream.poll_read_ready(context))?;
+                match self.traffic.arrivals.receive(stream, buffer.initialize_unfilled()) {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    received => return Poll::Ready(received.map(|count| buffer.advance(count))),
+                }
+            },
+            Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
+        }
     }
 
     fn count_sent(&self, written: &io::Result<usize>) {
@@ -72,7 +99,7 @@ impl AsyncRead for Transport {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
-        let read = ready!(either!(this, stream => stream.poll_read(context, buffer)));
+        let read = ready!(this.poll_any(context, buffer));
         let count = buffer.filled().len().saturating_sub(before);
         this.traffic.received.set(this.traffic.received() + count as u64);
         Poll::Ready(read)
