@@ -40,10 +40,6 @@ use tokio_util::sync::CancellationToken;
 /// How long the load goes on, in seconds; the default in `SOAK_SECONDS`.
 const SECONDS: u64 = 600;
 
-/// The allocator of the product, whose memory is what counts here.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const HELP: &str = "\
 soak: mixed traffic (HTTP/1 kept and new, HTTP/2, uploads, downloads, upgrades, tunnels, clients that leave, malformed
   requests, a service that fails), faults on and off, a new plan ten times a second. SOAK_SECONDS sets its length.
