@@ -61,7 +61,9 @@ impl Crew {
 
     /// When a response ended that was read at `now`: when its last bytes came, where that is known.
     pub(crate) fn ended(&self, begin: Begin, now: Instant) -> Instant {
-        let came = self.traffic.arrivals.age().and_then(|age| now.checked_sub(age));
+        let age = self.traffic.arrivals.age();
+        self.pacer.answers_are_timed(age.is_some());
+        let came = age.and_then(|age| now.checked_sub(age));
         came.map_or(now, |came| came.max(begin.sent))
     }
 

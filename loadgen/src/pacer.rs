@@ -39,6 +39,8 @@ pub(crate) struct Pacer {
     /// Everything due up to here has been woken.
     reached: Cell<Instant>,
     may_sleep: Cell<bool>,
+    /// The kernel told when the last answer came.
+    timed: Cell<bool>,
     /// How many have reasons to hear of what happens at once.
     awake: Cell<usize>,
 }
@@ -61,12 +63,22 @@ impl Pacer {
             waiting: RefCell::default(),
             reached: Cell::new(Instant::now()),
             may_sleep: Cell::new(may_sleep),
+            timed: Cell::new(false),
             awake: Cell::new(0),
         })
     }
 
     pub(crate) fn may_sleep(&self) -> bool {
         self.may_sleep.get()
+    }
+
+    /// Whether it is known when answers came. The kernel begins to note it a little after it is asked, and some never do.
+    pub(crate) fn answers_are_timed(&self, timed: bool) {
+        self.timed.set(timed);
+    }
+
+    fn sleeps(&self) -> bool {
+        self.may_sleep.get() && self.timed.get() && self.awake.get() == 0
     }
 
     /// From now on all events are noticed at once.
@@ -114,7 +126,7 @@ impl Pacer {
                 // Those that were woken send, and answers that are there are read.
                 yield_now().await;
                 let left = next.saturating_duration_since(Instant::now());
-                if !self.may_sleep.get() || self.awake.get() > 0 || left > grain {
+                if !self.sleeps() || left > grain {
                     self.set(left)?;
                     break;
                 }
@@ -200,6 +212,7 @@ mod tests {
         for may_sleep in [false, true] {
             for (micros, rate) in [(370, 2_700.0), (70, 14_000.0), (20, 50_000.0)] {
                 let pacer = Pacer::new(may_sleep).unwrap();
+                pacer.answers_are_timed(true);
                 LocalSet::new().run_until(fifty(pacer, Duration::from_micros(micros), rate)).await;
             }
         }
@@ -213,6 +226,21 @@ mod tests {
             ended = pacer.run(|_| 1.0) => panic!("{ended:?}"),
             waited = pacer.wait(past) => waited.unwrap(),
         }
+    }
+
+    #[tokio::test]
+    async fn the_thread_sleeps_only_if_answers_are_timed_and_nobody_is_awake() {
+        let pacer = Pacer::new(true).unwrap();
+        assert!(!pacer.sleeps(), "no answer has come yet");
+        pacer.answers_are_timed(true);
+        assert!(pacer.sleeps());
+        let (first, second) = (pacer.stay_awake(), pacer.stay_awake());
+        drop(first);
+        assert!(!pacer.sleeps());
+        drop(second);
+        assert!(pacer.sleeps());
+        pacer.never_sleep();
+        assert!(!pacer.sleeps() && !Pacer::new(false).unwrap().may_sleep());
     }
 
     #[test]
