@@ -56,7 +56,7 @@ hostile: what hostile clients do to the others. Arguments: the names of attacks;
   p99 in baselines   the p99 of a round's attack by the geometric mean of the baselines on both sides of it; the median of
                      the rounds must be below 2. The bench goes before other processes where it may. A round counts only
                      where the machine was quiet: the baselines on both sides of it differ by less than 1.5. Rounds go on
-                     until 3 count, 6 at the most; where fewer do, all do.
+                     until 3 count, 9 at the most; where fewer do, all do.
   growth per ...     the peak of the proxy's memory, with 32 attacking connections at a time (all, where there are more anyway),
                      above its peak before the first attack, when all good clients had waited at the same time; for each
   processor          the proxy's processor time from 1 s to 1.5 s after the attack, while nobody asks anything

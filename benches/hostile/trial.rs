@@ -19,7 +19,7 @@ use crate::{
 
 /// Rounds of attack and baseline that must count, and rounds at the most.
 const ROUNDS: usize = 3;
-const MOST_ROUNDS: usize = 6;
+const MOST_ROUNDS: usize = 9;
 /// A round counts where the baselines on both sides of it differ by less than this.
 const QUIET: f64 = 1.5;
 /// How long the good clients are alone each time.
