@@ -1,19 +1,20 @@
-//! `glooshot proxy`: forwards Service ports without faults, until it is told to stop.
+//! `glooshot proxy`: forwards Service ports, with the faults that a controller says if it has one, until it is told to stop.
 
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
 use glooshot_api::plan::{Plan, TIME_TO_LIVE};
 
-use super::{INTERRUPTED, options::ProxyOptions};
+use super::{INTERRUPTED, control_options::ControlOptions, options::ProxyOptions};
 use crate::{
+    control::client::{Client, Settings},
     metrics_server::{self, Health},
     output::say,
     proxy::Proxy,
     signals::{Interrupt, runtime},
 };
 
-/// Forward Service ports without faults, until SIGINT or SIGTERM; then drain and exit 0
+/// Forward Service ports, without faults unless a controller says so, until SIGINT or SIGTERM; then drain and exit 0
 ///
 ///   glooshot proxy --route bookinfo/ratings:9080=127.0.0.1:19080->127.0.0.1:9080 --listen-metrics 127.0.0.1:9901
 #[derive(Debug, clap::Args)]
@@ -21,15 +22,20 @@ use crate::{
 pub(super) struct Args {
     #[command(flatten)]
     proxy: ProxyOptions,
+
+    #[command(flatten)]
+    control: ControlOptions,
 }
 
-pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    runtime()?.block_on(serve(args.proxy))
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    runtime()?.block_on(serve(&args.proxy, args.control.settings()))
 }
 
-async fn serve(options: ProxyOptions) -> anyhow::Result<ExitCode> {
+async fn serve(options: &ProxyOptions, control: Option<Settings>) -> anyhow::Result<ExitCode> {
     let interrupt = Interrupt::new()?;
-    let proxy = start(&options).await?;
+    let proxy = start(options).await?;
+    // Kept while the proxy drains, so that the controllers know of it.
+    let _client = control.map(|settings| Client::start(settings, proxy.control())).transpose()?;
     say!("ready");
     interrupt.wait().await;
     say!("draining");

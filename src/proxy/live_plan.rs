@@ -93,6 +93,11 @@ impl LivePlan {
         self.generation
     }
 
+    /// Whose plan it is.
+    pub(crate) fn fencing(&self) -> FencingToken {
+        self.fencing
+    }
+
     /// What the listener with this index does with a request.
     pub(crate) fn route(&self, listener: usize) -> Option<&RouteView> {
         self.routes.get(listener)

@@ -12,6 +12,7 @@ use std::{
 use glooshot_api::{
     names::{ServiceName, ServicePort},
     plan::PlannedExperiment,
+    status::InjectionStatus,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,7 @@ use super::{
     fault::FaultCounters,
     guard::{Guard, Judgement},
     live_plan::RouteGuard,
+    window::{Histogram, Tally},
 };
 
 /// What happens to a run by itself; watched by whoever runs the experiment.
@@ -43,6 +45,28 @@ pub struct Trip {
     pub crossed_at: Moment,
     /// When the faults were off.
     pub disarmed_at: Moment,
+}
+
+/// What one proxy counts of a run, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunCounts {
+    /// The uid of the Experiment.
+    pub uid: String,
+    /// Its conditions.
+    pub(crate) conditions: Vec<ConditionCounts>,
+    /// What each fault has done, in the order of the spec.
+    pub injection: Vec<InjectionStatus>,
+}
+
+/// What one proxy counts of one condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ConditionCounts {
+    /// The condition's index in the spec.
+    pub(crate) index: u16,
+    /// Its window.
+    pub(crate) tally: Tally,
+    /// The latencies in the window, where the condition is about them.
+    pub(crate) latencies: Option<Histogram>,
 }
 
 /// The state of one run of one experiment, shared by all cores and all its plans.
@@ -100,6 +124,11 @@ impl RunState {
             && self.counters.len() == planned.faults.len()
             && self.guards.len() == planned.conditions.len()
             && self.guards.iter().zip(&planned.conditions).all(|(guard, condition)| guard.condition() == condition)
+    }
+
+    /// The uid of the Experiment.
+    pub(crate) fn uid(&self) -> &str {
+        &self.uid
     }
 
     /// Namespace and name of the Experiment.
@@ -181,6 +210,15 @@ impl RunState {
         Some(self.last_injected.load(Ordering::Relaxed)).filter(|n| *n > 0).map(Moment::from_nanos)
     }
 
+    /// What each fault has done, in the order of the spec.
+    pub(crate) fn injection(&self) -> Vec<InjectionStatus> {
+        let read = |counters: &Arc<FaultCounters>| {
+            let [requests, aborted, delayed, _] = counters.read();
+            InjectionStatus { requests, aborted, delayed }
+        };
+        self.counters.iter().map(read).collect()
+    }
+
     // --- callers
 
     /// Notes that this caller came through here. Cheap once every named origin has been seen.
@@ -230,6 +268,23 @@ impl RunState {
         let judgement = guard.judge(now, false);
         if judgement.trips {
             self.trip(guard.condition().index, judgement, now);
+        }
+    }
+
+    /// Everything that is counted here.
+    pub(crate) fn counts(&self, now: Moment) -> RunCounts {
+        let count = |guard: &Arc<Guard>| {
+            let about_latencies = guard.condition().rule.metric.quantile().is_some();
+            ConditionCounts {
+                index: guard.condition().index,
+                tally: guard.own_tally(now),
+                latencies: about_latencies.then(|| guard.own_latencies(now)),
+            }
+        };
+        RunCounts {
+            uid: self.uid.clone(),
+            conditions: self.guards.iter().map(count).collect(),
+            injection: self.injection(),
         }
     }
 

@@ -1,0 +1,77 @@
+//! What is told to one controller: composed from how the proxy is now, without what that controller has already been told.
+
+use std::collections::BTreeMap;
+
+use super::super::messages::{Answer, ConditionPart, CountsPart, FromProxy, StatePart, TripPart};
+use crate::proxy::{Control, Histogram, Moment, RunCounts, Signals};
+
+/// What one controller has been told over this connection.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    state: Option<StatePart>,
+    /// The run, and the histogram of each of its conditions.
+    run: String,
+    latencies: BTreeMap<u16, Histogram>,
+    /// The run whose trip has been told.
+    tripped: Option<String>,
+}
+
+impl Told {
+    /// The next message; `answer` and `token` where there is a new one.
+    pub(super) fn next(&mut self, proxy: &Control, answer: Option<Answer>, token: Option<String>) -> FromProxy {
+        // The run before its signals: a new run begins with new ones, so that no trip is taken for that of a later run.
+        let counts = proxy.counts();
+        let signals = proxy.signals().borrow().clone();
+        let state = StatePart {
+            ready: proxy.is_ready(),
+            paused: signals.paused,
+            accepted: proxy.accepted(),
+            missing: proxy.unseen_callers(),
+        };
+        let trip = counts.as_ref().and_then(|counts| self.trip(&counts.uid, &signals));
+        FromProxy {
+            token,
+            trip,
+            answer,
+            state: self.changed(state),
+            counts: counts.map(|counts| self.counts(counts)),
+            ..FromProxy::default()
+        }
+    }
+
+    /// The trip of this run, once.
+    fn trip(&mut self, uid: &str, signals: &Signals) -> Option<TripPart> {
+        let trip = signals.trip.filter(|_| self.tripped.as_deref() != Some(uid))?;
+        self.tripped = Some(uid.to_owned());
+        let age = Moment::now().since(trip.crossed_at);
+        Some(TripPart { uid: uid.to_owned(), condition: trip.condition, value: trip.value, age })
+    }
+
+    /// The state, unless it has been told.
+    fn changed(&mut self, state: StatePart) -> Option<StatePart> {
+        if self.state.as_ref() == Some(&state) {
+            return None;
+        }
+        self.state = Some(state.clone());
+        Some(state)
+    }
+
+    /// The counts, with what has changed of the histograms.
+    fn counts(&mut self, counts: RunCounts) -> CountsPart {
+        if self.run != counts.uid {
+            self.run.clone_from(&counts.uid);
+            self.latencies.clear();
+        }
+        let conditions = counts.conditions.into_iter().map(|condition| ConditionPart {
+            condition: condition.index,
+            tally: condition.tally,
+            latencies: condition.latencies.map_or_else(Vec::new, |now| {
+                let before = self.latencies.entry(condition.index).or_default();
+                let changes = now.changes_since(before);
+                *before = now;
+                changes
+            }),
+        });
+        CountsPart { uid: counts.uid, conditions: conditions.collect(), injection: counts.injection }
+    }
+}
