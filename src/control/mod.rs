@@ -30,8 +30,8 @@ const PATH: &str = "/glooshot.control";
 const VERSIONS: &str = "glooshot-control-versions";
 /// Between two reports of counts, and between two sums of the others.
 const BEAT: Duration = Duration::from_millis(100);
-/// The same, while no experiment is planned.
-const IDLE_BEAT: Duration = Duration::from_secs(1);
+/// The same, while no experiment is planned. A plan that comes then has lost up to this much of its time.
+const IDLE_BEAT: Duration = Duration::from_millis(500);
 /// Between two pings, which find a peer that has gone without a word.
 const PING: Duration = Duration::from_secs(2);
 /// A peer that does not answer a ping for this long has gone.

@@ -63,7 +63,7 @@ fn a_plan_that_nobody_renews_ends_within_its_time_and_one_that_is_renewed_goes_o
     let (world, upstream) = (World::new(), CountingUpstream::start());
     let controller = world.controller();
     let proxy = world.proxy("one", upstream.address(), &[&controller]);
-    let holds = Duration::from_millis(1_500);
+    let holds = Duration::from_secs(2);
     arm(&controller, holds);
     let mut renewed = Instant::now();
     let seen = under_load(&proxy, &upstream, || {
@@ -101,7 +101,7 @@ fn a_controller_that_comes_back_is_called_again_and_an_expired_plan_stays_expire
     let (world, upstream) = (World::new(), CountingUpstream::start());
     let mut controller = world.controller();
     let proxy = world.proxy("one", upstream.address(), &[&controller]);
-    arm(&controller, Duration::from_millis(600));
+    arm(&controller, Duration::from_secs(2));
     let address = controller.address;
     under_load(&proxy, &upstream, || controller.kill());
     let controller = world.controller_at(address, glooshot::control::server::Bounds::default());

@@ -81,6 +81,6 @@ fn a_controller_with_a_certificate_of_somebody_else_is_not_believed() {
     let other_name = Pki::new(&["webhook.glooshot.svc".to_owned()], &Rule::default(), wall_clock()).unwrap();
     world.write("ca.crt", &other_name.bundle());
     controller.certificate.set(other_name.certified_key().unwrap());
-    proxy.wait_for_line("the refusal", |line| line.contains("NotValidForName"));
+    proxy.wait_for_line("the refusal", |line| line.contains("not valid for name"));
     assert_eq!(controller.proxies(), []);
 }

@@ -98,7 +98,7 @@ impl Trio {
     /// Sends the skewed load, with so many errors through each proxy; the share of errors in the merged log of the clients.
     fn load(&self, errors: [u64; 3]) -> f64 {
         let send = |((proxy, total), errors): ((&Glooshot, u64), u64)| {
-            load::send(proxy.address(), 1, total, |n| get(if n < errors { "/bad" } else { "/good" }))
+            load::send(proxy.address(), 4, total, |n| get(if n < errors { "/bad" } else { "/good" }))
         };
         let logs: Vec<load::Tally> = self.proxies.iter().zip(SKEW).zip(errors).map(send).collect();
         let sum = |what: &dyn Fn(&load::Tally) -> u64| logs.iter().map(what).sum::<u64>() as f64;

@@ -41,6 +41,8 @@ const REFUSAL: usize = 1 << 10;
 pub(super) enum SessionError {
     #[error("it cannot be reached: {0}")]
     Connect(#[from] io::Error),
+    #[error("no TLS session with it: {0}")]
+    Tls(io::Error),
     #[error("it did not answer within {}s", OPEN.as_secs())]
     Slow,
     #[error(transparent)]
@@ -80,7 +82,8 @@ async fn try_open(settings: &Settings, address: SocketAddr) -> Result<Session, S
     let told_token = token.read().map_err(StartError::from)?;
     let tcp = TcpStream::connect(address).await?;
     tcp.set_nodelay(true)?;
-    let tls = TlsConnector::from(tls.config(Offer::Http2)).connect(tls.server_name.clone(), tcp).await?;
+    let tls = TlsConnector::from(tls.config(Offer::Http2)).connect(tls.server_name.clone(), tcp).await;
+    let tls = tls.map_err(SessionError::Tls)?;
     let (mut requests, connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(PING)
