@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
 use glooshot_api::plan::{Plan, TIME_TO_LIVE};
+use prometheus_client::registry::Registry;
 
 use super::{INTERRUPTED, control_options::ControlOptions, options::ProxyOptions};
 use crate::{
@@ -33,9 +34,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 async fn serve(options: &ProxyOptions, control: Option<Settings>) -> anyhow::Result<ExitCode> {
     let interrupt = Interrupt::new()?;
-    let proxy = start(options).await?;
-    // Kept while the proxy drains, so that the controllers know of it.
-    let _client = control.map(|settings| Client::start(settings, proxy.control())).transpose()?;
+    // The client is kept while the proxy drains, so that the controllers know of it.
+    let (proxy, _client) = start(options, control).await?;
     say!("ready");
     interrupt.wait().await;
     say!("draining");
@@ -47,15 +47,24 @@ async fn serve(options: &ProxyOptions, control: Option<Settings>) -> anyhow::Res
     Ok(ExitCode::SUCCESS)
 }
 
-/// Starts a proxy and its metrics, saying on standard error where they listen.
-pub(super) async fn start(options: &ProxyOptions) -> anyhow::Result<Proxy> {
+/// Starts a proxy, the channel to its controllers if it has any, and its metrics, saying on standard error where they listen.
+pub(super) async fn start(
+    options: &ProxyOptions,
+    control: Option<Settings>,
+) -> anyhow::Result<(Proxy, Option<Client>)> {
     let proxy = Proxy::start(options.config().map_err(|error| anyhow!(error))?)?;
     for (port, address) in proxy.listening() {
         say!("listening {port} on {address}");
     }
+    let client = control.map(|settings| Client::start(settings, proxy.control())).transpose()?;
     if let Some(address) = options.listen_metrics {
-        let address =
-            metrics_server::start(address, Health::of(proxy.control()), |registry| proxy.register(registry)).await?;
+        let register = |registry: &mut Registry| {
+            proxy.register(registry);
+            if let Some(client) = &client {
+                client.register(registry);
+            }
+        };
+        let address = metrics_server::start(address, Health::of(proxy.control()), register).await?;
         say!("metrics on {address}");
     }
     let sources = options.planned_sources();
@@ -63,5 +72,5 @@ pub(super) async fn start(options: &ProxyOptions) -> anyhow::Result<Proxy> {
         // Names of callers outlive the plan's time to live: only faults and endpoints end with it.
         proxy.control().accept(Plan { generation: 1, sources, ..Plan::default() }, TIME_TO_LIVE)?;
     }
-    Ok(proxy)
+    Ok((proxy, client))
 }

@@ -30,6 +30,7 @@ fn a_plan_arrives_is_acknowledged_and_its_faults_act() {
     let (world, upstream) = (World::new(), CountingUpstream::start());
     let controller = world.controller();
     let proxy = world.proxy("one", upstream.address(), &[&controller]);
+    proxy.wait_for_metric("glooshot_proxy_controllers_connected", &[], 1.0);
     let plan = aborting(1, 1, 418);
     let id = PlanId::of(&plan);
     controller.direct(plan, TIME_TO_LIVE);

@@ -16,16 +16,9 @@ mod resolve;
 mod session;
 mod token;
 
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
 use tokio::{
     task::{AbortHandle, JoinHandle, JoinSet},
     time::Instant,
@@ -69,7 +62,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Client {
     task: JoinHandle<()>,
-    connected: Arc<AtomicUsize>,
+    connected: Gauge,
 }
 
 impl Client {
@@ -80,14 +73,15 @@ impl Client {
     pub fn start(settings: Settings, proxy: Control) -> Result<Self, StartError> {
         UpstreamTls::load(settings.trust())?;
         TokenFile::new(settings.token.clone()).read()?;
-        let connected = Arc::<AtomicUsize>::default();
-        let task = tokio::spawn(run(Arc::new(settings), proxy, Arc::clone(&connected)));
+        let connected = Gauge::default();
+        let task = tokio::spawn(run(Arc::new(settings), proxy, connected.clone()));
         Ok(Self { task, connected })
     }
 
-    /// How many controllers have taken us as who we are and listen.
-    pub fn connected(&self) -> usize {
-        self.connected.load(Ordering::Relaxed)
+    /// Adds the number of connections to a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        let help = "Controllers that have taken this proxy for what it is and listen to it";
+        registry.register("glooshot_proxy_controllers_connected", help, self.connected.clone());
     }
 }
 
@@ -104,15 +98,14 @@ impl Settings {
 }
 
 /// Keeps one task for each controller.
-async fn run(settings: Arc<Settings>, proxy: Control, connected: Arc<AtomicUsize>) {
+async fn run(settings: Arc<Settings>, proxy: Control, connected: Gauge) {
     let mut sessions = JoinSet::new();
     let mut known: Known<AbortHandle> = Known::default();
     loop {
         match resolve(&settings.controllers).await {
             Ok(found) => {
-                let start = |address| {
-                    sessions.spawn(keep(Arc::clone(&settings), address, proxy.clone(), Arc::clone(&connected)))
-                };
+                let start =
+                    |address| sessions.spawn(keep(Arc::clone(&settings), address, proxy.clone(), connected.clone()));
                 known.update(&found, start).iter().for_each(AbortHandle::abort);
             }
             Err(error) => tracing::warn!(%error, "cannot look up the controllers; those that are known stay"),
@@ -123,7 +116,7 @@ async fn run(settings: Arc<Settings>, proxy: Control, connected: Arc<AtomicUsize
 }
 
 /// Keeps a connection to one controller.
-async fn keep(settings: Arc<Settings>, address: SocketAddr, proxy: Control, connected: Arc<AtomicUsize>) {
+async fn keep(settings: Arc<Settings>, address: SocketAddr, proxy: Control, connected: Gauge) {
     let mut backoff = Backoff::default();
     loop {
         let began = Instant::now();
@@ -142,17 +135,17 @@ async fn keep(settings: Arc<Settings>, address: SocketAddr, proxy: Control, conn
 }
 
 /// One in a count, for as long as it lives.
-struct Counted(Arc<AtomicUsize>);
+struct Counted(Gauge);
 
 impl Counted {
-    fn one_more(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(count))
+    fn one_more(count: &Gauge) -> Self {
+        count.inc();
+        Self(count.clone())
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.dec();
     }
 }
