@@ -208,6 +208,6 @@ impl Drop for Controller {
 }
 
 /// The fencing token of the leader with this number.
-pub fn leader(transitions: u64) -> FencingToken {
+pub const fn leader(transitions: u64) -> FencingToken {
     FencingToken { lease_created: 1_764_000_000, transitions }
 }

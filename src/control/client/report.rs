@@ -9,6 +9,7 @@ use crate::proxy::{Control, Histogram, Moment, RunCounts, Signals};
 #[derive(Debug, Default)]
 pub(super) struct Told {
     state: Option<StatePart>,
+    answer: Option<Answer>,
     /// The run, and the histogram of each of its conditions.
     run: String,
     latencies: BTreeMap<u16, Histogram>,
@@ -17,7 +18,7 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// The next message; `answer` and `token` where there is a new one.
+    /// The next message, with the last answer unless it has been told, and `token` where there is a new one.
     pub(super) fn next(&mut self, proxy: &Control, answer: Option<Answer>, token: Option<String>) -> FromProxy {
         // The run before its signals: a new run begins with new ones, so that no trip is taken for that of a later run.
         let counts = proxy.counts();
@@ -29,10 +30,12 @@ impl Told {
             missing: proxy.unseen_callers(),
         };
         let trip = counts.as_ref().and_then(|counts| self.trip(&counts.uid, &signals));
+        let news = answer != self.answer;
+        self.answer.clone_from(&answer);
         FromProxy {
             token,
             trip,
-            answer,
+            answer: answer.filter(|_| news),
             state: self.changed(state),
             counts: counts.map(|counts| self.counts(counts)),
             ..FromProxy::default()

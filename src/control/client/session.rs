@@ -191,9 +191,8 @@ async fn tell(
             }
         }
         let compose = || {
-            let news = answers.has_changed().unwrap_or(false);
             signals.mark_unchanged();
-            let answer = answers.borrow_and_update().clone().filter(|_| news);
+            let answer = answers.borrow_and_update().clone();
             told.next(proxy, answer, new_token)
         };
         sender.send(link, compose).await?;
