@@ -28,6 +28,8 @@ use super::{
 /// What happens to a run by itself; watched by whoever runs the experiment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Signals {
+    /// The uid of the Experiment whose run this is.
+    pub run: String,
     /// The first condition that tripped.
     pub trip: Option<Trip>,
     /// Whether faults are paused because the other proxies' sums are not fresh.
@@ -96,7 +98,6 @@ pub(crate) struct RunState {
 impl RunState {
     /// The state of a run that has not been armed yet.
     pub(crate) fn new(planned: &PlannedExperiment, cores: usize, signals: watch::Sender<Signals>) -> Self {
-        signals.send_replace(Signals::default());
         Self {
             uid: planned.uid.clone(),
             name: planned.name.clone(),
@@ -304,7 +305,18 @@ impl RunState {
         }
         self.disarm();
         let trip = Trip { condition, value: judgement.value, crossed_at, disarmed_at: Moment::now() };
-        self.signals.send_modify(|signals| signals.trip = Some(trip));
+        self.signal(|signals| signals.trip = Some(trip));
+    }
+
+    /// Tells, unless another run has taken the place of this one: a core may still be busy with the plan before.
+    fn signal(&self, change: impl FnOnce(&mut Signals)) {
+        self.signals.send_if_modified(|signals| {
+            let own = signals.run == self.uid;
+            if own {
+                change(signals);
+            }
+            own
+        });
     }
 
     /// Evaluates every condition without a request: windows empty, and other proxies' sums grow old.
@@ -314,7 +326,7 @@ impl RunState {
         }
         let blind = self.guards.iter().any(|guard| guard.is_blind(now));
         if self.blind.swap(blind, Ordering::AcqRel) != blind {
-            self.signals.send_modify(|signals| signals.paused = blind);
+            self.signal(|signals| signals.paused = blind);
         }
         for guard in &self.guards {
             self.evaluate(guard, now);

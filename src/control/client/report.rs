@@ -20,8 +20,6 @@ pub(super) struct Told {
 impl Told {
     /// The next message, with the last answer unless it has been told, and `token` where there is a new one.
     pub(super) fn next(&mut self, proxy: &Control, answer: Option<Answer>, token: Option<String>) -> FromProxy {
-        // The run before its signals: a new run begins with new ones, so that no trip is taken for that of a later run.
-        let counts = proxy.counts();
         let signals = proxy.signals().borrow().clone();
         let state = StatePart {
             ready: proxy.is_ready(),
@@ -29,25 +27,24 @@ impl Told {
             accepted: proxy.accepted(),
             missing: proxy.unseen_callers(),
         };
-        let trip = counts.as_ref().and_then(|counts| self.trip(&counts.uid, &signals));
         let news = answer != self.answer;
         self.answer.clone_from(&answer);
         FromProxy {
             token,
-            trip,
+            trip: self.trip(&signals),
             answer: answer.filter(|_| news),
             state: self.changed(state),
-            counts: counts.map(|counts| self.counts(counts)),
+            counts: proxy.counts().map(|counts| self.counts(counts)),
             ..FromProxy::default()
         }
     }
 
-    /// The trip of this run, once.
-    fn trip(&mut self, uid: &str, signals: &Signals) -> Option<TripPart> {
-        let trip = signals.trip.filter(|_| self.tripped.as_deref() != Some(uid))?;
-        self.tripped = Some(uid.to_owned());
+    /// The trip of a run, once.
+    fn trip(&mut self, signals: &Signals) -> Option<TripPart> {
+        let trip = signals.trip.filter(|_| self.tripped.as_ref() != Some(&signals.run))?;
+        self.tripped = Some(signals.run.clone());
         let age = Moment::now().since(trip.crossed_at);
-        Some(TripPart { uid: uid.to_owned(), condition: trip.condition, value: trip.value, age })
+        Some(TripPart { uid: signals.run.clone(), condition: trip.condition, value: trip.value, age })
     }
 
     /// The state, unless it has been told.
