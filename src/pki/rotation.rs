@@ -132,11 +132,14 @@ mod tests {
         Life { not_before: day(made) - BACKDATED, not_after: day(ends) }
     }
 
+    /// What it is about; authorities, signer and leaf; today; what is due.
+    type Case<'a> = (&'a str, &'a [Life], usize, Life, u64, Due);
+
     #[test]
     fn one_thing_is_due_at_a_time_and_in_this_order() {
         let old = life(0, 365);
         let new = life(244, 609);
-        let table: [(&str, &[Life], usize, Life, u64, Due); 11] = [
+        let table: [Case<'_>; 11] = [
             ("everything is young", &[old], 0, life(0, 30), 10, Due::Nothing),
             ("two thirds of the leaf are over", &[old], 0, life(0, 30), 20, Due::RenewLeaf { signer: 0 }),
             ("the leaf is over", &[old], 0, life(0, 30), 40, Due::RenewLeaf { signer: 0 }),

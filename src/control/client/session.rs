@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use http::{HeaderValue, Request, StatusCode, Version, header::AUTHORIZATION};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::{BodyExt as _, Collected, Limited};
 use hyper::{body::Incoming, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
@@ -128,7 +128,7 @@ async fn try_open(settings: &Settings, address: SocketAddr) -> Result<Session, S
 
 /// The first line of what a refusal says.
 async fn reason(body: Incoming) -> String {
-    let bytes = Limited::new(body, REFUSAL).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let bytes = Limited::new(body, REFUSAL).collect().await.map(Collected::to_bytes).unwrap_or_default();
     String::from_utf8_lossy(&bytes).lines().next().unwrap_or_default().to_owned()
 }
 

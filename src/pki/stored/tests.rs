@@ -26,6 +26,9 @@ fn what_is_written_can_be_read_again() {
     assert_eq!(pki.leaf.life.not_after, today() + 30 * DAY);
 }
 
+/// A change of what is written down.
+type Change<'a> = &'a dyn Fn(&mut serde_json::Value);
+
 #[test]
 fn what_does_not_belong_together_is_refused() {
     let (one, other) = (new(), new());
@@ -35,7 +38,7 @@ fn what_does_not_belong_together_is_refused() {
         Pki::parse(&serde_json::to_vec(&value).unwrap()).unwrap_err().to_string()
     };
     let pem = |pair: &Pair| pair.certificate.clone();
-    let table: [(&str, &dyn Fn(&mut serde_json::Value)); 9] = [
+    let table: [(&str, Change<'_>); 9] = [
         ("unknown field", &|v| v["more"] = 1.into()),
         ("form is 2", &|v| v["form"] = 2.into()),
         ("0 authorities", &|v| v["authorities"] = serde_json::json!([])),
