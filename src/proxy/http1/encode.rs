@@ -26,8 +26,11 @@ impl Framing {
             return Self::Nothing;
         }
         match body.size_hint().exact() {
-            Some(length) if !request.headers().contains_key(TRANSFER_ENCODING) => Self::Length(length),
-            _ => Self::Chunks,
+            _ if request.headers().contains_key(TRANSFER_ENCODING) => Self::Chunks,
+            // Over HTTP/2 its end may come later; nobody waits for that.
+            Some(0) => Self::Nothing,
+            Some(length) => Self::Length(length),
+            None => Self::Chunks,
         }
     }
 }
@@ -130,6 +133,30 @@ mod tests {
         assert_eq!(Framing::of(&request(&[("transfer-encoding", "chunked")]), &String::new()), Framing::Nothing);
         let unknown = five.map_frame(|frame| frame);
         assert_eq!(Framing::of(&request(&[]), &unknown), Framing::Chunks, "whatever the method is");
+    }
+
+    #[test]
+    fn nobody_waits_for_the_end_of_a_body_of_no_bytes() {
+        /// A body of which only the end has to come.
+        struct EndToCome;
+
+        impl Body for EndToCome {
+            type Data = bytes::Bytes;
+            type Error = std::convert::Infallible;
+
+            fn poll_frame(
+                self: std::pin::Pin<&mut Self>,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+                std::task::Poll::Pending
+            }
+
+            fn size_hint(&self) -> http_body::SizeHint {
+                http_body::SizeHint::with_exact(0)
+            }
+        }
+
+        assert_eq!(Framing::of(&request(&[("content-length", "0")]), &EndToCome), Framing::Nothing);
     }
 
     #[test]
