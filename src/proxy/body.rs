@@ -9,7 +9,15 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::{Bytes, Incoming};
 use pin_project::pin_project;
 
-use super::{clock::Moment, error::Flag, exchange::Exchange, pool::Lease, trailers, unread::Unread, upload::Upload};
+use super::{
+    clock::Moment,
+    error::Flag,
+    exchange::Exchange,
+    lease::{AnswerError, Lease},
+    trailers,
+    unread::Unread,
+    upload::Upload,
+};
 
 /// The body of a request on its way to the upstream.
 #[derive(Debug)]
@@ -32,7 +40,7 @@ impl Body for RequestBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Polled> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Polled<hyper::Error>> {
         match self.project() {
             RequestBodyProjection::Empty => Poll::Ready(None),
             RequestBodyProjection::Client(mut body, upload) => {
@@ -64,10 +72,10 @@ impl Body for RequestBody {
 }
 
 /// What is polled from a body.
-type Polled = Option<Result<Frame<Bytes>, hyper::Error>>;
+type Polled<E> = Option<Result<Frame<Bytes>, E>>;
 
 /// A frame as it came, unless it holds trailers: then without those that must not pass.
-fn without_forbidden_trailers(polled: Polled) -> Polled {
+fn without_forbidden_trailers<E>(polled: Polled<E>) -> Polled<E> {
     polled.map(|frame| {
         frame.map(|mut frame| {
             if let Some(trailers) = frame.trailers_mut() {
@@ -80,12 +88,11 @@ fn without_forbidden_trailers(polled: Polled) -> Polled {
 
 /// The body of a response on its way to the client.
 #[derive(Debug)]
-#[pin_project(project = ResponseBodyProjection)]
 pub(crate) enum ResponseBody {
     /// An answer of our own.
     Own(Option<Bytes>),
     /// What the upstream sends, as it comes, and what is done at its end.
-    Upstream(#[pin] Incoming, Box<Tail>),
+    Upstream(Box<Tail>),
 }
 
 /// What is done at the end of an upstream's response.
@@ -93,7 +100,7 @@ pub(crate) enum ResponseBody {
 pub(crate) struct Tail {
     /// Completed at the end.
     exchange: Exchange,
-    /// Goes back to the pool at the end, and only then.
+    /// Where the body comes from; goes back to the pool at the end, and only then.
     lease: Option<Lease>,
     /// The response's name among those that wait for their client; only over HTTP/2.
     unread: Option<u64>,
@@ -103,13 +110,14 @@ pub(crate) struct Tail {
 
 impl ResponseBody {
     /// The body of a forwarded response. A response without a body is at its end already.
-    pub(crate) fn upstream(body: Incoming, exchange: Exchange, lease: Lease) -> Self {
+    pub(crate) fn upstream(exchange: Exchange, lease: Lease) -> Self {
         let unread = exchange.unread().map(Unread::name);
+        let is_over = lease.is_end_stream();
         let mut tail = Box::new(Tail { exchange, lease: Some(lease), unread, waits: false });
-        if body.is_end_stream() {
+        if is_over {
             tail.end();
         }
-        Self::Upstream(body, tail)
+        Self::Upstream(tail)
     }
 }
 
@@ -158,14 +166,16 @@ impl Drop for Tail {
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = AnswerError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Polled> {
-        match self.project() {
-            ResponseBodyProjection::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            ResponseBodyProjection::Upstream(mut body, tail) => {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Polled<AnswerError>> {
+        match &mut *self {
+            Self::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Upstream(tail) => {
                 tail.is_asked();
-                let polled = body.as_mut().poll_frame(cx);
+                let Some(lease) = &mut tail.lease else { return Poll::Ready(None) };
+                let polled = lease.poll_frame(cx);
+                let is_over = lease.is_end_stream();
                 tail.waits = polled.is_pending();
                 if let Poll::Ready(Some(Ok(frame))) = &polled {
                     tail.hands_out(frame);
@@ -174,7 +184,7 @@ impl Body for ResponseBody {
                     Poll::Ready(None) => tail.end(),
                     // An error here makes hyper break the client's connection: a short body is never made a valid one.
                     Poll::Ready(Some(Err(_))) => tail.broke_off(),
-                    Poll::Ready(Some(Ok(_))) if body.is_end_stream() => tail.end(),
+                    Poll::Ready(Some(Ok(_))) if is_over => tail.end(),
                     Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
                 }
                 polled.map(without_forbidden_trailers)
@@ -185,14 +195,14 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Own(bytes) => bytes.is_none(),
-            Self::Upstream(body, _) => body.is_end_stream(),
+            Self::Upstream(tail) => tail.lease.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Self::Upstream(body, _) => body.size_hint(),
+            Self::Upstream(tail) => tail.lease.as_ref().map_or(SizeHint::with_exact(0), Lease::size_hint),
         }
     }
 }

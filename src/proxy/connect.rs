@@ -14,21 +14,21 @@ use std::{
 use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::{sleep, timeout},
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::TlsConnector;
 
 use super::{
-    answered::Answered,
     clock::Moment,
     error::UpstreamFailure,
     exec::OnThisCore,
     greeting::{Greeted, Greeting, GreetingTap},
+    lease::Lease,
     limits::CONNECTION_WINDOW,
+    link::Link,
     multiplex::{self, Dialing, Turn},
-    pool::{self, Lease, PoolKey},
+    pool::PoolKey,
     tapped_io::TappedIo,
     tls::{ALPN_HTTP2, Offer, UpstreamTls},
     transport::{Transport, Wire},
@@ -52,10 +52,8 @@ pub(crate) async fn lease(
     if pooled && let Some(lease) = worker.pool.take(key) {
         return Ok(lease);
     }
-    match open(worker, transport.tls.as_deref(), address, Offer::Http1).await? {
-        Opened::Plain(stream) => http1(worker, key, stream).await,
-        Opened::Tls(stream) => http1(worker, key, *stream).await,
-    }
+    let link = open(worker, transport.tls.as_deref(), address, Offer::Http1).await?;
+    Ok(worker.pool.adopt(key, link))
 }
 
 /// Connections that one request sees end before it is sent.
@@ -91,17 +89,14 @@ async fn shared(worker: &Rc<Worker>, transport: &Transport, key: PoolKey) -> Res
 async fn make_shared(worker: Rc<Worker>, transport: Transport, key: PoolKey, dialing: Dialing) {
     let offer = if transport.falls_back() { Offer::Either } else { Offer::Http2 };
     let made = match open(&worker, transport.tls.as_deref(), key.address, offer).await {
-        Ok(Opened::Plain(stream)) => http2(&worker, stream).await,
-        Ok(Opened::Tls(stream)) if stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2) => {
-            http2(&worker, *stream).await
-        }
-        Ok(Opened::Tls(_)) if offer == Offer::Http2 => Err(UpstreamFailure::Tls),
-        Ok(Opened::Tls(stream)) => {
-            if let Ok(lease) = http1(&worker, key, *stream).await {
-                lease.give_back();
+        Ok(Link::Tls(stream)) if stream.get_ref().1.alpn_protocol() != Some(ALPN_HTTP2) => {
+            if offer == Offer::Http2 {
+                return dialing.failed(UpstreamFailure::Tls);
             }
+            worker.pool.adopt(key, Link::Tls(stream)).give_back();
             return dialing.http1_only();
         }
+        Ok(link) => http2(&worker, link).await,
         Err(failure) => Err(failure),
     };
     match made {
@@ -110,25 +105,19 @@ async fn make_shared(worker: Rc<Worker>, transport: Transport, key: PoolKey, dia
     }
 }
 
-/// A new connection.
-pub(crate) enum Opened {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
 /// Connects, and begins a TLS session where the upstream wants one.
 pub(crate) async fn open(
     worker: &Worker,
     tls: Option<&UpstreamTls>,
     address: SocketAddr,
     offer: Offer,
-) -> Result<Opened, UpstreamFailure> {
+) -> Result<Link, UpstreamFailure> {
     let stream = dial(worker, address).await.ok_or(UpstreamFailure::Connect)?;
-    let Some(tls) = tls else { return Ok(Opened::Plain(stream)) };
+    let Some(tls) = tls else { return Ok(Link::Plain(stream)) };
     let connector = TlsConnector::from(tls.config(offer));
     let session = timeout(worker.shared.limits.handshake, connector.connect(tls.server_name.clone(), stream)).await;
     match session {
-        Ok(Ok(session)) => Ok(Opened::Tls(Box::new(session))),
+        Ok(Ok(session)) => Ok(Link::Tls(Box::new(session))),
         Ok(Err(error)) => {
             tracing::warn!(%address, %error, "no TLS session with the upstream");
             Err(UpstreamFailure::Tls)
@@ -160,31 +149,7 @@ fn set_up(worker: &Worker, stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_tcp_keepalive(&probes)
 }
 
-async fn http1<S>(worker: &Worker, key: PoolKey, stream: S) -> Result<Lease, UpstreamFailure>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let limits = &worker.shared.limits;
-    let answered = Answered::default();
-    let made = hyper::client::conn::http1::Builder::new()
-        .max_headers(limits.response_headers)
-        .max_buf_size(limits.head_bytes)
-        .handshake(TokioIo::new(TappedIo::new(Vec::new(), stream, answered.clone())))
-        .await;
-    let (sender, connection): (pool::Sender, _) = made.map_err(|_| UpstreamFailure::Reset)?;
-    let task = tokio::task::spawn_local(async move {
-        if let Err(error) = connection.with_upgrades().await {
-            tracing::trace!(address = %key.address, %error, "upstream connection ended");
-        }
-    });
-    let driver = pool::Driver::new(task.abort_handle());
-    Ok(worker.pool.adopt(key, pool::Parts { sender, answered, driver }))
-}
-
-async fn http2<S>(worker: &Rc<Worker>, stream: S) -> Result<multiplex::Handle, UpstreamFailure>
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
+async fn http2(worker: &Rc<Worker>, link: Link) -> Result<multiplex::Handle, UpstreamFailure> {
     let limits = &worker.shared.limits;
     let greeted = Arc::<Greeted>::default();
     let head_bytes = u32::try_from(limits.head_bytes).unwrap_or(u32::MAX);
@@ -193,7 +158,7 @@ where
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(head_bytes)
         .max_send_buf_size(limits.stream_window as usize)
-        .handshake(TokioIo::new(TappedIo::new(Vec::new(), stream, GreetingTap::new(Arc::clone(&greeted)))));
+        .handshake(TokioIo::new(TappedIo::new(Vec::new(), link, GreetingTap::new(Arc::clone(&greeted)))));
     let made = timeout(limits.handshake, made).await.map_err(|_| UpstreamFailure::Connect)?;
     let (sender, connection) = made.map_err(|_| UpstreamFailure::Reset)?;
     let most = Rc::new(Cell::new(connection.current_max_send_streams()));

@@ -1,6 +1,6 @@
 //! One client's connection: recognised by its first bytes, then served as HTTP/1 or HTTP/2, or passed through.
 
-use std::{cell::Cell, error::Error as _, net::IpAddr, pin::pin, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::Cell, error::Error as _, net::IpAddr, pin::pin, rc::Rc, sync::Arc};
 
 use http::HeaderValue;
 use hyper::service::service_fn;
@@ -15,15 +15,16 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use super::{
     activity::Activity,
     at_connect,
+    chunks::Malformed,
     client_tap::ClientTap,
     clock::Moment,
-    connect::{Opened, open},
+    connect::open,
     exec::OnThisCore,
-    framing::Malformed,
     frontend::Frontend,
     handle::handle,
     http2_tap::Http2Tap,
     limits::CONNECTION_WINDOW,
+    link::Link,
     reject::Reject,
     sniff::{self, LOOK_AHEAD, Protocol},
     tapped_io::TappedIo,
@@ -241,21 +242,15 @@ async fn pass_through(worker: &Rc<Worker>, caller: &Caller, protocol: Protocol, 
     // TLS that does not end here is the client's own.
     let is_the_clients = protocol == Protocol::Tls && caller.front.tls.is_none();
     let tls = if is_the_clients { None } else { caller.front.transport.tls.as_deref() };
-    match connect_any(worker, caller, tls).await {
-        None => {}
-        Some(Opened::Plain(upstream)) => tunnel_to(upstream, first, stream, idle).await,
-        Some(Opened::Tls(upstream)) => tunnel_to(*upstream, first, stream, idle).await,
-    }
-}
-
-async fn tunnel_to(mut upstream: impl Stream, first: &[u8], client: impl Stream, idle: Duration) {
-    if upstream.write_all(first).await.is_ok() {
-        tunnel::splice(client, upstream, idle).await;
+    if let Some(mut upstream) = connect_any(worker, caller, tls).await
+        && upstream.write_all(first).await.is_ok()
+    {
+        tunnel::splice(stream, upstream, idle).await;
     }
 }
 
 /// Connects to an endpoint of the route, in turn.
-async fn connect_any(worker: &Worker, caller: &Caller, tls: Option<&UpstreamTls>) -> Option<Opened> {
+async fn connect_any(worker: &Worker, caller: &Caller, tls: Option<&UpstreamTls>) -> Option<Link> {
     let plan = worker.plan();
     let now = Moment::now();
     let route = Arc::clone(plan.route(caller.front.index)?.endpoints(worker.shared.slot.is_fresh(now)));
@@ -263,8 +258,8 @@ async fn connect_any(worker: &Worker, caller: &Caller, tls: Option<&UpstreamTls>
     let mut tried = Vec::new();
     while tried.len() < worker.shared.limits.connect_attempts {
         let address = worker.balancer.pick(&route, random, &tried, now)?.address;
-        if let Ok(opened) = open(worker, tls, address, Offer::Nothing).await {
-            return Some(opened);
+        if let Ok(link) = open(worker, tls, address, Offer::Nothing).await {
+            return Some(link);
         }
         tried.push(address);
     }

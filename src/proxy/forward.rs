@@ -4,12 +4,11 @@
 //! not process it (RFC 9113 §8.7), or a reused connection broke before the first byte of an answer to a request without a
 //! body whose method is idempotent (RFC 9110 §9.2.2).
 
-use std::{error::Error as _, net::SocketAddr, rc::Rc};
+use std::{net::SocketAddr, rc::Rc};
 
 use http::{Method, Request, Response};
 use hyper::{
     body::{Body as _, Incoming},
-    client::conn::TrySendError,
     upgrade::OnUpgrade,
 };
 use hyper_util::rt::TokioIo;
@@ -20,11 +19,14 @@ use super::{
     connection::Caller,
     error::{Stop, UpstreamFailure},
     exchange::Exchange,
-    pool::Lease,
+    lease::{AnswerError, Failed, Lease},
+    link::Link,
     reject::Reject,
     rewrite::{self, Marks},
     select::Selection,
+    tapped_io::TappedIo,
     transport::Wire,
+    tunnel,
     upload::{Upload, answer_in_time},
     worker::Worker,
 };
@@ -32,7 +34,8 @@ use super::{
 /// An upstream's answer, and what it takes to end the exchange.
 #[derive(Debug)]
 pub(crate) struct Forwarded {
-    pub(crate) response: Response<Incoming>,
+    pub(crate) response: Response<()>,
+    /// Where the answer's body comes from.
     pub(crate) lease: Lease,
     /// The client's side of a switch of protocols that it asked for.
     pub(crate) upgrade: Option<OnUpgrade>,
@@ -61,24 +64,22 @@ pub(crate) async fn forward(
             Wire::Http2 => rewrite::to_http2(&mut request, &transport.scheme()),
         }
         lease.upload.clone_from(&upload);
-        let spare = if lease.reused { spare(&request, lease.wire()) } else { None };
         let answer = answer_in_time(&worker.shared.limits, upload.as_ref(), lease.send(request)).await;
         // An upstream that answers nothing may be stuck with all that is on this connection.
         let answer = answer.inspect_err(|_| lease.retire())?;
-        let mut failure = match answer {
+        let Failed { error, unsent, spare } = match answer {
             Ok(response) => return Ok(Forwarded { response, lease, upgrade }),
-            Err(failure) => failure,
+            Err(failed) => failed,
         };
-        let again =
-            failure.take_message().or_else(|| spare.filter(|spare| spare.may_follow(&failure)).map(Spare::into));
+        let again = unsent.or_else(|| spare.filter(|spare| may_follow(spare, &error)));
         match again {
             // Only a reused connection can have been closed without our knowing, so a second try goes over a new one.
-            Some(unsent) if pooled && lease.reused && broke(&lease, &failure) => {
+            Some(unsent) if pooled && lease.reused && broke(&lease, &error) => {
                 lease.retire();
                 request = unsent;
                 pooled = false;
             }
-            _ => return Err(blame(upload.as_ref(), failure.error())),
+            _ => return Err(blame(upload.as_ref(), &error)),
         }
     }
 }
@@ -94,61 +95,26 @@ fn marks<'a>(worker: &Worker, caller: &'a Caller) -> Marks<'a> {
 }
 
 /// Whether the connection broke before anything of an answer came.
-fn broke(lease: &Lease, failure: &TrySendError<Request<RequestBody>>) -> bool {
-    !lease.answer_has_begun() && !failure.error().is_parse() && !failure.error().is_user()
+fn broke(lease: &Lease, error: &AnswerError) -> bool {
+    !lease.answer_has_begun() && !error.is_garbage() && !error.is_the_clients()
+}
+
+/// Whether a request without a body may be sent again behind this failure.
+fn may_follow(request: &Request<RequestBody>, error: &AnswerError) -> bool {
+    let idempotent =
+        matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE);
+    idempotent || error.was_not_processed()
 }
 
 /// Whose fault it is that no answer came.
-fn blame(upload: Option<&Upload>, error: &hyper::Error) -> Stop {
-    if error.is_user() || upload.is_some_and(Upload::has_failed) {
+fn blame(upload: Option<&Upload>, error: &AnswerError) -> Stop {
+    if error.is_the_clients() || upload.is_some_and(Upload::has_failed) {
         Stop::Client(Reject::Body)
-    } else if error.is_parse() {
+    } else if error.is_garbage() {
         Stop::Upstream(UpstreamFailure::Garbage)
     } else {
         Stop::Upstream(UpstreamFailure::Reset)
     }
-}
-
-/// A copy of a request without a body.
-struct Spare {
-    request: Request<RequestBody>,
-    idempotent: bool,
-}
-
-impl Spare {
-    /// Whether it may be sent behind this failure.
-    fn may_follow(&self, failure: &TrySendError<Request<RequestBody>>) -> bool {
-        self.idempotent || was_not_processed(failure.error())
-    }
-}
-
-impl From<Spare> for Request<RequestBody> {
-    fn from(spare: Spare) -> Self {
-        spare.request
-    }
-}
-
-/// Whether the upstream says that it has not looked at the request: a refused stream, or a graceful GOAWAY before it.
-fn was_not_processed(error: &hyper::Error) -> bool {
-    let reason = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
-    reason.is_some_and(|error| {
-        error.reason() == Some(h2::Reason::REFUSED_STREAM)
-            || (error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR))
-    })
-}
-
-/// A copy of a request that may be sent twice in some case.
-fn spare(request: &Request<RequestBody>, wire: Wire) -> Option<Spare> {
-    let idempotent =
-        matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE);
-    if !matches!(request.body(), RequestBody::Empty) || !(idempotent || wire == Wire::Http2) {
-        return None;
-    }
-    let mut copy = Request::new(RequestBody::Empty);
-    copy.method_mut().clone_from(request.method());
-    copy.uri_mut().clone_from(request.uri());
-    copy.headers_mut().clone_from(request.headers());
-    Some(Spare { request: copy, idempotent })
 }
 
 /// A connection to an endpoint of the selected group, the first that accepts.
@@ -175,14 +141,12 @@ async fn connect(
 }
 
 /// Keeps an upgraded pair of connections together until both ends are closed.
-pub(crate) fn splice(worker: &Rc<Worker>, client: OnUpgrade, upstream: OnUpgrade, exchange: Exchange) {
+pub(crate) fn splice(worker: &Rc<Worker>, client: OnUpgrade, upstream: TappedIo<Link, ()>, exchange: Exchange) {
     let idle = worker.shared.limits.tunnel_idle;
     tokio::task::spawn_local(async move {
         let mut exchange = exchange;
-        match tokio::try_join!(client, upstream) {
-            Ok((client, upstream)) => {
-                super::tunnel::splice(TokioIo::new(client), TokioIo::new(upstream), idle).await;
-            }
+        match client.await {
+            Ok(client) => tunnel::splice(TokioIo::new(client), upstream, idle).await,
             Err(error) => tracing::debug!(%error, "the switch of protocols did not complete"),
         }
         exchange.complete();

@@ -4,6 +4,8 @@
 //! We frame anew what we forward, so nothing can be smuggled, but a client whose idea of a body's end differs from ours must
 //! not go on. The follower reads the same bytes and refuses them before hyper sees them; it never changes any.
 
+use super::chunks::{Chunk, Malformed};
+
 /// Follows one connection's requests.
 #[derive(Debug, Default)]
 pub(crate) struct Follower {
@@ -16,8 +18,6 @@ pub(crate) struct Follower {
 
 /// Bytes of a header line that are looked at.
 const LINE: usize = 64;
-/// Digits of a chunk size: 2^64 - 1 has 16.
-const MAX_SIZE_DIGITS: u8 = 16;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Head {
@@ -33,33 +33,11 @@ enum State {
     Head,
     /// A body of a known length, and what is left of it.
     Length(u64),
-    /// A chunk's size: its value, and its digits so far.
-    Size(u64, u8),
-    /// An extension of a chunk of this size; whether it has anything behind its semicolon.
-    Extension(u64, bool),
-    /// The LF behind a chunk's size or extension.
-    SizeEnd(u64),
-    /// A chunk's data, and what is left of it.
-    Data(u64),
-    /// The CR and the LF behind a chunk's data.
-    DataCr,
-    DataLf,
-    /// The beginning of a trailer line, or of the last CRLF.
-    TrailerStart,
-    /// Within a trailer line.
-    Trailer,
-    /// The LF of a trailer line.
-    TrailerLf,
-    /// The last LF.
-    LastLf,
+    /// A chunked body.
+    Chunk(Chunk),
     /// The connection speaks another protocol now.
     Off,
 }
-
-/// What the bytes broke.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("malformed chunk")]
-pub(crate) struct Malformed;
 
 impl Follower {
     /// Stops following: the connection has switched to another protocol.
@@ -74,10 +52,15 @@ impl Follower {
                 State::Off => return Ok(()),
                 State::Head => self.head(bytes),
                 State::Length(left) => self.skip(bytes, left, State::Length, State::Head),
-                State::Data(left) => self.skip(bytes, left, State::Data, State::DataCr),
-                _ => {
+                State::Chunk(Chunk::Data(left)) => {
+                    self.skip(bytes, left, |left| State::Chunk(Chunk::Data(left)), State::Chunk(Chunk::DataCr))
+                }
+                State::Chunk(chunk) => {
                     let (first, rest) = bytes.split_at(1);
-                    self.state = chunk_byte(self.state, first.first().copied().unwrap_or_default())?;
+                    self.state = match chunk.behind(first.first().copied().unwrap_or_default())? {
+                        Chunk::End => State::Head,
+                        chunk => State::Chunk(chunk),
+                    };
                     rest
                 }
             };
@@ -119,7 +102,7 @@ impl Follower {
         } else if self.head.begun {
             let Head { chunked, length, .. } = std::mem::take(&mut self.head);
             self.state = match (chunked, length) {
-                (true, _) => State::Size(0, 0),
+                (true, _) => State::Chunk(Chunk::BEGIN),
                 (false, 0) => State::Head,
                 (false, length) => State::Length(length),
             };
@@ -139,29 +122,6 @@ impl Head {
             self.length = digits.and_then(|digits| digits.parse().ok()).unwrap_or(0);
         }
     }
-}
-
-/// One byte of a chunked body outside its data (RFC 9112 §7.1).
-fn chunk_byte(state: State, byte: u8) -> Result<State, Malformed> {
-    Ok(match (state, byte) {
-        (State::Size(size, digits), _) if byte.is_ascii_hexdigit() && digits < MAX_SIZE_DIGITS => {
-            let digit = char::from(byte).to_digit(16).map_or(0, u64::from);
-            State::Size(size << 4 | digit, digits + 1)
-        }
-        (State::Size(size, 1..), b';') => State::Extension(size, false),
-        (State::Size(size, 1..) | State::Extension(size, true), b'\r') => State::SizeEnd(size),
-        (State::Extension(size, _), b'\t' | 0x20..=0x7e | 0x80..) => State::Extension(size, true),
-        (State::SizeEnd(0), b'\n') => State::TrailerStart,
-        (State::SizeEnd(size), b'\n') => State::Data(size),
-        (State::DataCr, b'\r') => State::DataLf,
-        (State::DataLf, b'\n') => State::Size(0, 0),
-        (State::TrailerStart, b'\r') => State::LastLf,
-        (State::TrailerStart | State::Trailer, b'\t' | 0x20..=0x7e | 0x80..) => State::Trailer,
-        (State::Trailer, b'\r') => State::TrailerLf,
-        (State::TrailerLf, b'\n') => State::TrailerStart,
-        (State::LastLf, b'\n') => State::Head,
-        _ => return Err(Malformed),
-    })
 }
 
 #[cfg(test)]
@@ -195,7 +155,7 @@ mod tests {
             ["Content-Length: 5\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 5"]
         {
             let follower = follow(&format!("POST / HTTP/1.1\r\n{fields}\r\n\r\n")).unwrap();
-            assert_eq!(follower.state, State::Size(0, 0));
+            assert_eq!(follower.state, State::Chunk(Chunk::BEGIN));
         }
     }
 

@@ -1,22 +1,18 @@
-//! One core's idle HTTP/1 connections to upstreams, the most recently used first; and a connection in use, of either version.
+//! One core's idle HTTP/1 connections to upstreams, the most recently used first.
 
-use std::{cell::RefCell, collections::VecDeque, net::SocketAddr, rc::Rc, time::Duration};
-
-use http::{Request, Response};
-use hyper::{
-    body::Incoming,
-    client::conn::{TrySendError, http1::SendRequest},
+use std::{
+    cell::{Ref, RefCell, RefMut},
+    collections::VecDeque,
+    future::poll_fn,
+    net::SocketAddr,
+    rc::Rc,
+    time::Duration,
 };
+
 use rustc_hash::FxHashMap;
 use tokio::task::AbortHandle;
 
-use super::{
-    answered::Answered, body::RequestBody, clock::Moment, limits::Limits, multiplex::Stream, transport::Wire,
-    upload::Upload,
-};
-
-/// The handle of a connection to an upstream.
-pub(crate) type Sender = SendRequest<RequestBody>;
+use super::{body::RequestBody, clock::Moment, http1, lease::Lease, limits::Limits, link::Link, upload::Upload};
 
 /// Connections with the same key can stand in for one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,12 +30,13 @@ pub(crate) struct Pool {
     per_endpoint: usize,
     max_idle: Duration,
     stalled: Duration,
+    bounds: http1::Bounds,
 }
 
 /// A connection that was given back.
 #[derive(Debug)]
 struct Idle {
-    parts: Parts,
+    connection: Connection,
     since: Moment,
     /// The body that it may still be sending, where the answer was complete before it.
     upload: Option<Upload>,
@@ -47,34 +44,16 @@ struct Idle {
 
 /// A connection of HTTP/1.
 #[derive(Debug)]
-pub(crate) struct Parts {
-    pub(crate) sender: Sender,
-    pub(crate) answered: Answered,
-    pub(crate) driver: Driver,
+pub(crate) struct Connection {
+    shared: Rc<RefCell<http1::Connection<Link, RequestBody>>>,
+    sender: Sender,
 }
 
-/// The task that drives a connection; aborted when it is dropped. By itself it would stay for as long as the upstream does not
-/// take what has been written, even when nobody waits for an answer any more.
-#[derive(Debug)]
-pub(crate) struct Driver(Option<AbortHandle>);
+/// The task that goes on sending a request whose answer came before its end; aborted when it is dropped.
+#[derive(Debug, Default)]
+struct Sender(Option<AbortHandle>);
 
-impl Driver {
-    /// Of the task with this handle.
-    pub(crate) fn new(task: AbortHandle) -> Self {
-        Self(Some(task))
-    }
-
-    /// Lets it end by itself.
-    fn let_go(&mut self) {
-        self.0 = None;
-    }
-
-    fn is_finished(&self) -> bool {
-        self.0.as_ref().is_none_or(AbortHandle::is_finished)
-    }
-}
-
-impl Drop for Driver {
+impl Drop for Sender {
     fn drop(&mut self) {
         if let Some(task) = &self.0 {
             task.abort();
@@ -82,77 +61,124 @@ impl Drop for Driver {
     }
 }
 
-impl Idle {
-    /// Whether it is worth keeping.
-    fn may_stay(&mut self, now: Moment, max_idle: Duration, stalled: Duration) -> bool {
-        if self.parts.driver.is_finished() {
-            return false;
+impl Connection {
+    /// The connection, to look at.
+    pub(crate) fn get(&self) -> Ref<'_, http1::Connection<Link, RequestBody>> {
+        self.shared.borrow()
+    }
+
+    /// The connection, to read from it, or to write to it.
+    pub(crate) fn get_mut(&self) -> RefMut<'_, http1::Connection<Link, RequestBody>> {
+        self.shared.borrow_mut()
+    }
+
+    /// The answer has come. What is left of the request goes on in a task of its own: a client that sends all of it before it
+    /// reads must not wait for itself.
+    pub(crate) fn go_on_sending(&mut self) {
+        if self.get().is_sending() {
+            let shared = Rc::clone(&self.shared);
+            let task = tokio::task::spawn_local(poll_fn(move |cx| shared.borrow_mut().poll_send(cx)));
+            self.sender = Sender(Some(task.abort_handle()));
         }
-        if self.parts.sender.is_ready() {
-            let stays = now.since(self.since) < max_idle;
-            if !stays {
-                // It has nothing left to send, so that it closes in order.
-                self.parts.driver.let_go();
-            }
-            return stays;
-        }
-        match &self.upload {
-            Some(upload) => now.since(upload.last_moved()) < stalled,
-            None => now.since(self.since) < max_idle,
+    }
+
+    /// The stream, and what has come behind the head of the answer; `None` while something is being sent.
+    pub(crate) fn into_stream(self) -> Option<(Link, Vec<u8>)> {
+        let (link, come) = Rc::try_unwrap(self.shared).ok()?.into_inner().into_parts();
+        Some((link, come.to_vec()))
+    }
+
+    /// Whether it can take a request now, as far as is known.
+    fn is_ready(&self) -> bool {
+        let connection = self.get();
+        connection.may_go_on() && !connection.is_sending()
+    }
+
+    /// Whether it was not closed meanwhile, and nothing came that nobody had asked for.
+    fn is_quiet(&self) -> bool {
+        self.get_mut().stream().is_quiet()
+    }
+
+    /// Closes it in order.
+    fn close(self) {
+        if !self.get().is_sending() {
+            self.get_mut().stream().say_goodbye();
         }
     }
 }
 
-/// A connection in use.
-#[derive(Debug)]
-pub(crate) struct Lease {
-    connection: Connection,
-    /// Whether it has carried a request before: then it may have been closed by the upstream without our knowing.
-    pub(crate) reused: bool,
-    /// The body of the request that it carries.
-    pub(crate) upload: Option<Upload>,
-}
-
-#[derive(Debug)]
-enum Connection {
-    /// Dropped, it is closed; given back, it waits for the next request.
-    Http1 { parts: Parts, key: PoolKey, pool: Rc<Pool> },
-    /// Shared with other requests.
-    Http2(Stream),
+impl Idle {
+    /// Whether it is worth keeping.
+    fn may_stay(&self, now: Moment, max_idle: Duration, stalled: Duration) -> bool {
+        if !self.connection.get().may_go_on() {
+            return false;
+        }
+        match &self.upload {
+            Some(upload) if self.connection.get().is_sending() => now.since(upload.last_moved()) < stalled,
+            _ => now.since(self.since) < max_idle && self.connection.is_quiet(),
+        }
+    }
 }
 
 impl Pool {
     /// An empty pool.
     pub(crate) fn new(limits: &Limits) -> Rc<Self> {
         let Limits { idle_per_endpoint, idle_upstream, stalled, .. } = *limits;
-        Rc::new(Self { idle: RefCell::default(), per_endpoint: idle_per_endpoint, max_idle: idle_upstream, stalled })
+        Rc::new(Self {
+            idle: RefCell::default(),
+            per_endpoint: idle_per_endpoint,
+            max_idle: idle_upstream,
+            stalled,
+            bounds: http1::Bounds { head_bytes: limits.head_bytes, fields: limits.response_headers },
+        })
     }
 
     /// An idle connection to this endpoint that can take a request now.
     pub(crate) fn take(self: &Rc<Self>, key: PoolKey) -> Option<Lease> {
         let mut idle = self.idle.borrow_mut();
         let waiting = idle.get_mut(&key)?;
-        // From the back: the one used last is the least likely to have been closed.
-        let position = waiting.iter().rposition(|idle| idle.parts.sender.is_ready())?;
-        let Idle { parts, .. } = waiting.remove(position)?;
-        // One that has never been used may be waiting here, too.
-        let reused = parts.answered.has_begun();
-        parts.answered.reset();
-        let connection = Connection::Http1 { parts, key, pool: Rc::clone(self) };
-        Some(Lease { connection, reused, upload: None })
+        loop {
+            // From the back: the one used last is the least likely to have been closed.
+            let position = waiting.iter().rposition(|idle| idle.connection.is_ready())?;
+            let Idle { connection, .. } = waiting.remove(position)?;
+            if connection.is_quiet() {
+                return Some(Lease::of_connection(connection, key, Rc::clone(self)));
+            }
+        }
     }
 
     /// A lease for a connection that was just made.
-    pub(crate) fn adopt(self: &Rc<Self>, key: PoolKey, parts: Parts) -> Lease {
-        let connection = Connection::Http1 { parts, key, pool: Rc::clone(self) };
-        Lease { connection, reused: false, upload: None }
+    pub(crate) fn adopt(self: &Rc<Self>, key: PoolKey, link: Link) -> Lease {
+        let shared = Rc::new(RefCell::new(http1::Connection::new(link, self.bounds)));
+        Lease::of_connection(Connection { shared, sender: Sender::default() }, key, Rc::clone(self))
+    }
+
+    /// Takes a connection back, unless it is over or enough are waiting.
+    pub(crate) fn give_back(&self, key: PoolKey, connection: Connection, upload: Option<Upload>) {
+        if !connection.get().may_go_on() {
+            return connection.close();
+        }
+        let mut idle = self.idle.borrow_mut();
+        let waiting = idle.entry(key).or_default();
+        if waiting.len() < self.per_endpoint {
+            waiting.push_back(Idle { connection, since: Moment::now(), upload });
+        } else {
+            connection.close();
+        }
     }
 
     /// Closes what has been idle for too long, or has been closed by the other side.
     pub(crate) fn sweep(&self, now: Moment) {
         let mut idle = self.idle.borrow_mut();
         for waiting in idle.values_mut() {
-            waiting.retain_mut(|idle| idle.may_stay(now, self.max_idle, self.stalled));
+            for _ in 0..waiting.len() {
+                let Some(next) = waiting.pop_front() else { break };
+                if next.may_stay(now, self.max_idle, self.stalled) {
+                    waiting.push_back(next);
+                } else {
+                    next.connection.close();
+                }
+            }
         }
         idle.retain(|_, waiting| !waiting.is_empty());
     }
@@ -160,66 +186,5 @@ impl Pool {
     /// Closes everything.
     pub(crate) fn clear(&self) {
         self.idle.borrow_mut().clear();
-    }
-}
-
-impl Lease {
-    /// A lease for a place on a shared connection.
-    pub(crate) fn of_stream(stream: Stream) -> Self {
-        Self { reused: stream.reused, connection: Connection::Http2(stream), upload: None }
-    }
-
-    /// What goes over it.
-    pub(crate) fn wire(&self) -> Wire {
-        match self.connection {
-            Connection::Http1 { .. } => Wire::Http1,
-            Connection::Http2(_) => Wire::Http2,
-        }
-    }
-
-    /// Sends a request and waits for the head of its answer.
-    pub(crate) async fn send(
-        &mut self,
-        request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
-        match &mut self.connection {
-            Connection::Http1 { parts, .. } => parts.sender.try_send_request(request).await,
-            Connection::Http2(stream) => stream.sender.try_send_request(request).await,
-        }
-    }
-
-    /// Whether a byte of an answer has come. Over HTTP/2 a failed request never had one: its head would have been the answer.
-    pub(crate) fn answer_has_begun(&self) -> bool {
-        match &self.connection {
-            Connection::Http1 { parts, .. } => parts.answered.has_begun(),
-            Connection::Http2(_) => false,
-        }
-    }
-
-    /// Sees to it that no other request gets this connection.
-    pub(crate) fn retire(&self) {
-        if let Connection::Http2(stream) = &self.connection {
-            stream.retire();
-        }
-    }
-
-    /// A switch of protocols was agreed on: the connection is no longer one of HTTP, and its task ends by itself.
-    pub(crate) fn switched(self) {
-        if let Connection::Http1 { mut parts, .. } = self.connection {
-            parts.driver.let_go();
-        }
-    }
-
-    /// Puts the connection back, unless it is closed or enough are waiting.
-    pub(crate) fn give_back(self) {
-        let Connection::Http1 { parts, key, pool } = self.connection else { return };
-        if parts.driver.is_finished() {
-            return;
-        }
-        let mut idle = pool.idle.borrow_mut();
-        let waiting = idle.entry(key).or_default();
-        if waiting.len() < pool.per_endpoint {
-            waiting.push_back(Idle { parts, since: Moment::now(), upload: self.upload });
-        }
     }
 }

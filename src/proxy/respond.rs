@@ -56,14 +56,14 @@ pub(crate) fn respond(
 
 /// The upstream's answer, without what belongs to its connection.
 fn forward(caller: &Caller, mut exchange: Exchange, forwarded: Forwarded) -> Response<ResponseBody> {
-    // hyper holds HTTP/1 to both itself.
+    // HTTP/1 is held to both where its head is read.
     let headers = forwarded.response.headers();
     let is_garbage = headers.len() > exchange.worker.shared.limits.response_headers
         || (forwarded.response.version() == Version::HTTP_2 && !field_name::are_tokens(headers));
     if is_garbage {
         return error(&mut exchange, UpstreamFailure::Garbage.verdict());
     }
-    let (mut parts, body) = forwarded.response.into_parts();
+    let (mut parts, ()) = forwarded.response.into_parts();
     exchange.answered(parts.status, Flag::None);
     exchange.answered_call(&parts.headers);
     let version = std::mem::replace(&mut parts.version, Version::HTTP_11);
@@ -74,24 +74,23 @@ fn forward(caller: &Caller, mut exchange: Exchange, forwarded: Forwarded) -> Res
     hop_by_hop::strip(&mut parts.headers);
     trailers::strip_announced(&mut parts.headers);
     mark(caller, &exchange, version, &mut parts.headers);
-    Response::from_parts(parts, ResponseBody::upstream(body, exchange, forwarded.lease))
+    Response::from_parts(parts, ResponseBody::upstream(exchange, forwarded.lease))
 }
 
 /// A switch of protocols: passed on only to a client that asked for it.
 fn switch(caller: &Caller, mut exchange: Exchange, forwarded: Forwarded) -> Response<ResponseBody> {
-    let Forwarded { mut response, upgrade, lease } = forwarded;
+    let Forwarded { response, upgrade, lease } = forwarded;
     let token = hop_by_hop::upgrade_token(response.headers());
-    let (Some(client), Some(token)) = (upgrade, token) else {
+    // One that switches in the middle of the request is not taken at its word.
+    let (Some(client), Some(token), Some(upstream)) = (upgrade, token, lease.switched()) else {
         return error(&mut exchange, UpstreamFailure::Switched.verdict());
     };
-    let upstream = hyper::upgrade::on(&mut response);
     let (mut parts, _) = response.into_parts();
     exchange.answered(parts.status, Flag::None);
     hop_by_hop::strip(&mut parts.headers);
     parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     parts.headers.insert(UPGRADE, token);
     mark(caller, &exchange, parts.version, &mut parts.headers);
-    lease.switched();
     caller.connection.switch();
     let worker = Rc::clone(&exchange.worker);
     splice(&worker, client, upstream, exchange);

@@ -145,11 +145,15 @@ pub fn listeners() -> Vec<(SocketAddr, u64)> {
     table.lines().filter_map(listener).collect()
 }
 
-/// Whether all connections to the process that listens at `to` have TCP keep-alive on at their other end.
+/// Whether all open connections to the process that listens at `to` have TCP keep-alive on at their other end. What is left of
+/// closed ones may be another process's, which had the port before.
 pub fn asks_for_life(to: SocketAddr) -> bool {
     let table = fs::read_to_string("/proc/net/tcp").unwrap();
     let fields = |line: &str| line.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    let there = |fields: &Vec<String>| fields.get(2).and_then(|remote| address(remote)) == Some(to);
+    let there = |fields: &Vec<String>| {
+        fields.get(3).and_then(|state| u8::from_str_radix(state, 16).ok()) == Some(ESTABLISHED)
+            && fields.get(2).and_then(|remote| address(remote)) == Some(to)
+    };
     let mut connections = table.lines().map(fields).filter(there).peekable();
     // The kind of the timer that runs: 2 is that of keep-alive.
     connections.peek().is_some() && connections.all(|fields| fields[5].starts_with("02:"))

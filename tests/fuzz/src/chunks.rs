@@ -5,7 +5,7 @@ use crate::{
     harness::wire::{self, Message, Parsed, readable},
     passage::{Outcome, pass},
     pieces,
-    proxy::framing::{Follower, Malformed},
+    proxy::{chunks::Malformed, framing::Follower},
 };
 
 /// The request whose body is tried.

@@ -1,10 +1,11 @@
-//! One client's connection on its way through the proxy's gate, with real hyper on both sides, and what must hold of it.
+//! One client's connection on its way through the proxy's gate, from real hyper to our own client, and what must hold of it.
 //!
 //! It is put together as `connection`, `handle` and `forward` of the product do it. Nothing is injected, no upstream fails.
 
 use std::{
     cell::{Cell, RefCell},
     convert::Infallible,
+    future::poll_fn,
     io,
     rc::Rc,
     sync::{
@@ -14,7 +15,7 @@ use std::{
 };
 
 use http::{HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION};
-use hyper::{body::Incoming, client::conn::http1::SendRequest, service::service_fn};
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 
 use crate::{
@@ -22,6 +23,7 @@ use crate::{
     proxy::{
         admit::{Admission, Gate, admit},
         framing::Follower,
+        http1::{Bounds, Connection, Error},
         limits::{CONNECTION_WINDOW, Limits},
         rewrite::{ForwardedFor, Marks, Via, rewrite, to_http1},
         sniff::{self, Protocol},
@@ -80,7 +82,7 @@ struct Passage {
     sent: RefCell<Vec<Rc<Sent>>>,
     upstreams: RefCell<Vec<UpstreamSocket>>,
     /// Connections that wait for the next request, by their index.
-    pool: RefCell<Vec<(usize, SendRequest<RequestBody>)>>,
+    pool: RefCell<Vec<(usize, Connection<UpstreamSocket, RequestBody>)>>,
     refused: Cell<bool>,
     is_malformed: Arc<AtomicBool>,
 }
@@ -176,32 +178,33 @@ impl Passage {
         };
         rewrite(&mut request, &marks);
         to_http1(&mut request);
-        let (upstream, mut sender) = self.lease().await;
+        let (upstream, mut connection) = self.lease();
         let sent = Rc::new(Sent::of(upstream, &request));
         self.sent.borrow_mut().push(Rc::clone(&sent));
-        let request = request.map(|body| RequestBody { body, sent: Rc::clone(&sent) });
-        let answer = sender.try_send_request(request).await;
+        let (parts, body) = request.into_parts();
+        let request = Request::from_parts(parts, ());
+        connection.begin(&request, RequestBody { body, sent: Rc::clone(&sent) });
+        let answer = poll_fn(|cx| connection.poll_answer(cx)).await;
         sent.abandoned.set(false);
         match answer {
             Ok(response) => {
                 assert_eq!(response.status(), StatusCode::NO_CONTENT);
-                self.pool.borrow_mut().push((upstream, sender));
+                assert!(connection.may_go_on() && !connection.is_sending(), "answered behind the whole request");
+                self.pool.borrow_mut().push((upstream, connection));
                 Ok(StatusCode::OK)
             }
-            Err(failure) => {
-                assert_eq!(sent.stage.get(), Stage::Failed, "not sent: {:?}: {sent:?}", failure.error());
+            Err(error) => {
+                assert!(matches!(error, Error::Request(_)), "{error:?}");
+                assert_eq!(sent.stage.get(), Stage::Failed, "not sent: {error:?}: {sent:?}");
                 Err(StatusCode::BAD_REQUEST)
             }
         }
     }
 
     /// A connection to the upstream: an idle one, or a new one.
-    async fn lease(&self) -> (usize, SendRequest<RequestBody>) {
-        let idle = self.pool.borrow_mut().pop();
-        if let Some((upstream, sender)) = idle
-            && sender.is_ready()
-        {
-            return (upstream, sender);
+    fn lease(&self) -> (usize, Connection<UpstreamSocket, RequestBody>) {
+        if let Some(idle) = self.pool.borrow_mut().pop() {
+            return idle;
         }
         let socket = UpstreamSocket::default();
         let upstream = {
@@ -209,14 +212,8 @@ impl Passage {
             upstreams.push(socket.clone());
             upstreams.len() - 1
         };
-        let (sender, connection) = hyper::client::conn::http1::Builder::new()
-            .max_headers(self.limits.response_headers)
-            .max_buf_size(self.limits.head_bytes)
-            .handshake(TokioIo::new(TappedIo::new(Vec::new(), socket, ())))
-            .await
-            .unwrap();
-        self.tasks.spawn(async move { drop(connection.with_upgrades().await) });
-        (upstream, sender)
+        let bounds = Bounds { head_bytes: self.limits.head_bytes, fields: self.limits.response_headers };
+        (upstream, Connection::new(socket, bounds))
     }
 
     /// Compares what was admitted with what arrived; gives the latter.

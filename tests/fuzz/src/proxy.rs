@@ -3,12 +3,16 @@
 
 #[path = "../../../src/proxy/admit.rs"]
 pub(crate) mod admit;
+#[path = "../../../src/proxy/chunks.rs"]
+pub(crate) mod chunks;
 #[path = "../../../src/proxy/field_name.rs"]
 pub(crate) mod field_name;
 #[path = "../../../src/proxy/framing.rs"]
 pub(crate) mod framing;
 #[path = "../../../src/proxy/hop_by_hop.rs"]
 pub(crate) mod hop_by_hop;
+#[path = "../../../src/proxy/http1/mod.rs"]
+pub(crate) mod http1;
 #[path = "../../../src/proxy/limits.rs"]
 pub(crate) mod limits;
 #[path = "../../../src/proxy/reject.rs"]

@@ -1,0 +1,167 @@
+//! The head of a request, written as HTTP/1.1; pure. The framing is always ours: what the client said of it is not repeated.
+
+use std::io::Write as _;
+
+use http::{
+    HeaderName, HeaderValue, Request,
+    header::{CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING},
+};
+use http_body::Body;
+
+/// How the end of a request's body is told (RFC 9112 §6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// There is no body.
+    Nothing,
+    /// So many bytes.
+    Length(u64),
+    /// In chunks.
+    Chunks,
+}
+
+impl Framing {
+    /// How this request's body is framed: what came in chunks goes on in chunks, and so does what is of unknown length.
+    pub(crate) fn of<B: Body>(request: &Request<impl Sized>, body: &B) -> Self {
+        if body.is_end_stream() {
+            return Self::Nothing;
+        }
+        match body.size_hint().exact() {
+            _ if request.headers().contains_key(TRANSFER_ENCODING) => Self::Chunks,
+            // Over HTTP/2 its end may come later; nobody waits for that.
+            Some(0) => Self::Nothing,
+            Some(length) => Self::Length(length),
+            None => Self::Chunks,
+        }
+    }
+}
+
+/// Writes the head of a request, Host first (RFC 9112 §3.2).
+pub(crate) fn head(request: &Request<impl Sized>, framing: Framing, out: &mut Vec<u8>) {
+    let uri = request.uri();
+    out.extend_from_slice(request.method().as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(uri.path().as_bytes());
+    if let Some(query) = uri.query() {
+        out.push(b'?');
+        out.extend_from_slice(query.as_bytes());
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    let headers = request.headers();
+    for host in headers.get_all(HOST) {
+        field(&HOST, host, out);
+    }
+    for (name, value) in headers {
+        if *name != HOST && *name != CONTENT_LENGTH && *name != TRANSFER_ENCODING {
+            field(name, value, out);
+        }
+    }
+    match framing {
+        Framing::Chunks => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        Framing::Length(length) => {
+            // Writing to a vector does not fail.
+            let _written = write!(out, "content-length: {length}\r\n");
+        }
+        // Who said that there is nothing goes on saying so: some servers want to hear it of a POST.
+        Framing::Nothing if headers.contains_key(CONTENT_LENGTH) => out.extend_from_slice(b"content-length: 0\r\n"),
+        Framing::Nothing => {}
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes one field.
+pub(crate) fn field(name: &HeaderName, value: &HeaderValue, out: &mut Vec<u8>) {
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The names of the trailers that the head announces; no others are sent (RFC 9110 §6.6.2).
+pub(crate) fn announced(request: &Request<impl Sized>) -> Vec<HeaderName> {
+    let values = request.headers().get_all(TRAILER).iter();
+    let names = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    fn request(fields: &[(&'static str, &'static str)]) -> Request<()> {
+        let mut request = Request::builder().method("POST").uri("/a?b=c");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap()
+    }
+
+    fn written(fields: &[(&'static str, &'static str)], framing: Framing) -> String {
+        let mut out = Vec::new();
+        head(&request(fields), framing, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_host_comes_first_and_the_framing_last() {
+        let fields = [("x-a", "1"), ("host", "ratings"), ("x-a", "2")];
+        assert_eq!(
+            written(&fields, Framing::Length(5)),
+            "POST /a?b=c HTTP/1.1\r\nhost: ratings\r\nx-a: 1\r\nx-a: 2\r\ncontent-length: 5\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn what_the_client_said_of_the_framing_is_not_repeated() {
+        let fields = [("content-length", "7"), ("transfer-encoding", "chunked")];
+        for (framing, said) in [
+            (Framing::Length(5), "content-length: 5\r\n\r\n"),
+            (Framing::Chunks, "transfer-encoding: chunked\r\n\r\n"),
+            (Framing::Nothing, "content-length: 0\r\n\r\n"),
+        ] {
+            assert_eq!(written(&fields, framing), format!("POST /a?b=c HTTP/1.1\r\n{said}"));
+        }
+        assert_eq!(written(&[], Framing::Nothing), "POST /a?b=c HTTP/1.1\r\n\r\n");
+    }
+
+    #[test]
+    fn a_body_is_framed_by_its_length_unless_it_came_in_chunks() {
+        let five = "hello".to_owned();
+        assert_eq!(Framing::of(&request(&[]), &five), Framing::Length(5));
+        assert_eq!(Framing::of(&request(&[("transfer-encoding", "chunked")]), &five), Framing::Chunks);
+        assert_eq!(Framing::of(&request(&[("transfer-encoding", "chunked")]), &String::new()), Framing::Nothing);
+        let unknown = five.map_frame(|frame| frame);
+        assert_eq!(Framing::of(&request(&[]), &unknown), Framing::Chunks, "whatever the method is");
+    }
+
+    #[test]
+    fn nobody_waits_for_the_end_of_a_body_of_no_bytes() {
+        /// A body of which only the end has to come.
+        struct EndToCome;
+
+        impl Body for EndToCome {
+            type Data = bytes::Bytes;
+            type Error = std::convert::Infallible;
+
+            fn poll_frame(
+                self: std::pin::Pin<&mut Self>,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+                std::task::Poll::Pending
+            }
+
+            fn size_hint(&self) -> http_body::SizeHint {
+                http_body::SizeHint::with_exact(0)
+            }
+        }
+
+        assert_eq!(Framing::of(&request(&[("content-length", "0")]), &EndToCome), Framing::Nothing);
+    }
+
+    #[test]
+    fn the_names_of_announced_trailers_are_read_from_every_line() {
+        let names = announced(&request(&[("trailer", "X-Sum, ,b@d"), ("trailer", "x-other")]));
+        assert_eq!(names, ["x-sum", "x-other"]);
+    }
+}

@@ -1,0 +1,267 @@
+//! The head of an answer, read strictly (RFC 9112 §4 to §6); pure.
+
+use std::mem::MaybeUninit;
+
+use bytes::{Buf as _, Bytes};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version,
+    header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING},
+};
+use hyper::ext::ReasonPhrase;
+
+use super::{decode::Decoder, error::Error};
+
+/// The head of an answer.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) response: Response<()>,
+    /// How its body is read.
+    pub(crate) body: Decoder,
+    /// Whether the connection may carry another request (RFC 9112 §9.3).
+    pub(crate) keeps_alive: bool,
+}
+
+/// How much an upstream may send at a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Bytes of a head.
+    pub(crate) head_bytes: usize,
+    /// Fields of a head.
+    pub(crate) fields: usize,
+}
+
+/// Fields that are read without a vector for them.
+const FEW: usize = 64;
+
+/// Reads the head of the final answer from the beginning of `input`, past interim ones; `None` when it is not complete.
+/// `asked_for_head` says that the request was one of HEAD.
+pub(crate) fn head(input: &mut Bytes, asked_for_head: bool, bounds: Bounds) -> Result<Option<Head>, Error> {
+    loop {
+        let read = one(input, asked_for_head, bounds.fields)?;
+        if read.as_ref().map_or(input.len(), |(length, _)| *length) > bounds.head_bytes {
+            return Err(Error::Garbage("too long a head"));
+        }
+        let Some((length, head)) = read else { return Ok(None) };
+        input.advance(length);
+        // RFC 9110 §15.2: whoever waits for 100 was told to continue by us, and may ignore the others.
+        let status = head.response.status();
+        if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(Some(head));
+        }
+    }
+}
+
+/// Reads one head, and says how long it is.
+fn one(input: &Bytes, asked_for_head: bool, most: usize) -> Result<Option<(usize, Head)>, Error> {
+    let mut few = [const { MaybeUninit::uninit() }; FEW];
+    let few = few.get_mut(..most.min(FEW)).unwrap_or_default();
+    let config = httparse::ParserConfig::default();
+    let mut read = httparse::Response::new(&mut []);
+    let mut parsed = config.parse_response_with_uninit_headers(&mut read, input, few);
+    let mut many;
+    if parsed == Err(httparse::Error::TooManyHeaders) && most > FEW {
+        many = vec![httparse::EMPTY_HEADER; most];
+        read = httparse::Response::new(&mut many);
+        parsed = config.parse_response(&mut read, input);
+    }
+    let length = match parsed {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(httparse::Error::TooManyHeaders) => return Err(Error::Garbage("too many fields")),
+        Err(_) => return Err(Error::Garbage("malformed head")),
+    };
+    let status = read.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Error::Garbage("status"))?;
+    let version = if read.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
+    let mut headers = fields(input, read.headers)?;
+    let body = body(asked_for_head, version, status, &mut headers)?;
+    let keeps_alive = keeps_alive(version, &headers);
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    *response.version_mut() = version;
+    *response.headers_mut() = headers;
+    let reason = read.reason.filter(|reason| Some(*reason) != status.canonical_reason());
+    if let Some(reason) = reason.and_then(|reason| ReasonPhrase::try_from(reason.as_bytes()).ok()) {
+        response.extensions_mut().insert(reason);
+    }
+    Ok(Some((length, Head { response, body, keeps_alive })))
+}
+
+/// The fields that were read from `input`; their values stay where they are.
+pub(super) fn fields(input: &Bytes, read: &[httparse::Header<'_>]) -> Result<HeaderMap, Error> {
+    let mut headers = HeaderMap::with_capacity(read.len());
+    for field in read {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Error::Garbage("field name"))?;
+        let value = HeaderValue::from_maybe_shared(input.slice_ref(field.value));
+        headers.append(name, value.map_err(|_| Error::Garbage("field value"))?);
+    }
+    Ok(headers)
+}
+
+/// How the body behind this head is read (RFC 9112 §6.3).
+fn body(asked_for_head: bool, version: Version, status: StatusCode, headers: &mut HeaderMap) -> Result<Decoder, Error> {
+    let has_none = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) || status.is_informational();
+    if has_none || asked_for_head {
+        return Ok(Decoder::Done);
+    }
+    if headers.contains_key(TRANSFER_ENCODING) {
+        return coded(version, headers);
+    }
+    if !headers.contains_key(CONTENT_LENGTH) {
+        return Ok(Decoder::UntilClose);
+    }
+    let length = length(headers).ok_or(Error::Garbage("content-length"))?;
+    if headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Ok(Decoder::length(length))
+}
+
+/// The body behind a transfer coding: chunks, or what ends with the connection. HTTP/1.0 has none (RFC 9112 §6.1).
+fn coded(version: Version, headers: &HeaderMap) -> Result<Decoder, Error> {
+    if version == Version::HTTP_10 {
+        return Err(Error::Garbage("transfer-encoding in HTTP/1.0"));
+    }
+    let last = headers.get_all(TRANSFER_ENCODING).iter().next_back().map_or(&b""[..], HeaderValue::as_bytes);
+    let last = last.rsplit(|byte| *byte == b',').next().unwrap_or_default();
+    if last.trim_ascii().eq_ignore_ascii_case(b"chunked") { Ok(Decoder::chunks()) } else { Ok(Decoder::UntilClose) }
+}
+
+/// The one length that all `Content-Length`s say.
+fn length(headers: &HeaderMap) -> Option<u64> {
+    let values = headers.get_all(CONTENT_LENGTH).iter();
+    let mut lengths = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(|text| {
+        let digits = Some(text.trim_ascii()).filter(|text| !text.is_empty() && text.iter().all(u8::is_ascii_digit))?;
+        std::str::from_utf8(digits).ok()?.parse::<u64>().ok()
+    });
+    let first = lengths.next()??;
+    lengths.all(|length| length == Some(first)).then_some(first)
+}
+
+/// Whether the connection may be used again: `close` counts wherever it stands.
+fn keeps_alive(version: Version, headers: &HeaderMap) -> bool {
+    let says = |word: &[u8]| {
+        let values = headers.get_all(CONNECTION).iter();
+        let mut tokens = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+        tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(word))
+    };
+    !says(b"close") && (version == Version::HTTP_11 || says(b"keep-alive"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MOST: usize = 256;
+    const BOUNDS: Bounds = Bounds { head_bytes: 8_192, fields: MOST };
+
+    fn read(text: &str) -> Result<Option<Head>, Error> {
+        head(&mut Bytes::copy_from_slice(text.as_bytes()), false, BOUNDS)
+    }
+
+    fn body_behind(fields: &str) -> Result<Decoder, Error> {
+        read(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n")).map(|head| head.unwrap().body)
+    }
+
+    fn is_garbage(text: &str) -> bool {
+        matches!(read(text), Err(Error::Garbage(_)))
+    }
+
+    #[test]
+    fn a_length_that_is_not_a_number_is_garbage() {
+        for length in ["+2", "0x2", "", "2, 3", "2,", "18446744073709551616", "2\r\nContent-Length: 3"] {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+            assert!(is_garbage(&head), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn a_length_that_is_said_twice_is_said_once_behind_us() {
+        let text = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n";
+        let head = read(text).unwrap().unwrap();
+        assert_eq!(head.body, Decoder::length(2));
+        assert_eq!(head.response.headers().get_all(CONTENT_LENGTH).iter().collect::<Vec<_>>(), ["2"]);
+    }
+
+    #[test]
+    fn the_last_transfer_coding_says_how_a_body_ends() {
+        assert_eq!(body_behind("Transfer-Encoding: Chunked").unwrap(), Decoder::chunks());
+        assert_eq!(body_behind("Transfer-Encoding: gzip, chunked\r\nContent-Length: 3").unwrap(), Decoder::chunks());
+        assert_eq!(body_behind("Transfer-Encoding: chunked\r\nTransfer-Encoding: x").unwrap(), Decoder::UntilClose);
+        assert!(is_garbage("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"));
+    }
+
+    #[test]
+    fn some_answers_have_no_body_whatever_they_say() {
+        for status in ["204 No Content", "304 Not Modified", "101 Switching Protocols"] {
+            let head = read(&format!("HTTP/1.1 {status}\r\nContent-Length: 4\r\n\r\n")).unwrap().unwrap();
+            assert_eq!(head.body, Decoder::Done, "{status}");
+        }
+        let mut to_head = Bytes::from_static(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n");
+        assert_eq!(head(&mut to_head, true, BOUNDS).unwrap().unwrap().body, Decoder::Done);
+    }
+
+    #[test]
+    fn interim_answers_are_passed_over_and_a_switch_is_none() {
+        let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+        assert!(read(interim).unwrap().is_none());
+        let head = read(&format!("{interim}HTTP/1.1 200 OK\r\n\r\n")).unwrap().unwrap();
+        assert_eq!((head.response.status(), head.response.headers().len()), (StatusCode::OK, 0));
+        let switch = read("HTTP/1.1 101 Switching Protocols\r\n\r\n").unwrap().unwrap();
+        assert_eq!(switch.response.status(), StatusCode::SWITCHING_PROTOCOLS);
+    }
+
+    #[test]
+    fn a_connection_is_kept_unless_anybody_says_close() {
+        let kept = |version: &str, connection: &str| {
+            read(&format!("HTTP/{version} 200 OK\r\n{connection}\r\n\r\n")).unwrap().unwrap().keeps_alive
+        };
+        assert!(kept("1.1", "X-A: 1"));
+        assert!(!kept("1.1", "Connection: keep-alive\r\nConnection: x, Close"));
+        assert!(!kept("1.0", "X-A: 1"));
+        assert!(kept("1.0", "Connection: Keep-Alive"));
+    }
+
+    #[test]
+    fn as_many_fields_as_are_allowed_are_read_and_not_one_more() {
+        let head = |count: usize| format!("HTTP/1.1 200 OK\r\n{}\r\n", "X-A: 1\r\n".repeat(count));
+        for count in [FEW, FEW + 1, MOST] {
+            assert_eq!(read(&head(count)).unwrap().unwrap().response.headers().len(), count);
+        }
+        assert!(is_garbage(&head(MOST + 1)));
+        let text = Bytes::from(head(4));
+        assert!(super::head(&mut text.clone(), false, Bounds { fields: 4, ..BOUNDS }).is_ok());
+        assert!(super::head(&mut text.clone(), false, Bounds { fields: 3, ..BOUNDS }).is_err());
+    }
+
+    #[test]
+    fn a_head_is_as_long_as_the_limit_at_the_most_whether_it_is_complete_or_not() {
+        let of = |length: usize| format!("HTTP/1.1 200 OK\r\nX-A: {}\r\n\r\n", "a".repeat(length - 26));
+        assert_eq!(read(&of(BOUNDS.head_bytes)).unwrap().unwrap().response.headers().len(), 1);
+        let longer = of(BOUNDS.head_bytes + 2);
+        assert!(is_garbage(&longer) && is_garbage(&format!("HTTP/1.1 200 OK\r\nX-A: {}", "a".repeat(8_192))));
+        // What stands behind a head is not a part of it.
+        assert!(read(&format!("HTTP/1.1 200 OK\r\n\r\n{}", "a".repeat(9_000))).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_reason_of_its_own_is_kept() {
+        let head = read("HTTP/1.1 200 Fine\r\n\r\n").unwrap().unwrap();
+        assert_eq!(head.response.extensions().get::<ReasonPhrase>().map(ReasonPhrase::as_bytes), Some(&b"Fine"[..]));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic_and_a_part_of_a_head_is_never_a_head(
+            text in "(HTTP/1\\.[01x] [0-9]{2,4} [ -~]{0,8}\r?\n)?([A-Za-z-]{0,18}: ?[ -~]{0,9}\r?\n){0,5}\r?\n?[ -~]{0,9}",
+            cut in 0usize..200,
+        ) {
+            let whole = read(&text);
+            let cut = cut.min(text.len());
+            if let (Ok(None), Ok(Some(_))) = (&whole, read(&text[..cut])) {
+                prop_assert!(false, "a part of {text:?} is more than all of it");
+            }
+        }
+    }
+}
