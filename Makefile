@@ -36,6 +36,7 @@ test: deps lint ## Everything with its small numbers: lint, unit, property and b
 	$(SUITE) fuzz $(CARGO) test $(FUZZ)
 	$(SUITE) loadgen $(TEST) $(call tests,loadgen)
 	$(SUITE) protocol $(TEST) --test protocol
+	$(SUITE) control $(TEST) --test control
 	$(SUITE) interop $(TEST) --test interop
 	$(SUITE) standalone $(TEST) --test files --test standalone
 	$(SUITE) demo $(TEST) --test demo

@@ -7,6 +7,8 @@
 //! | [`paths`] | data paths behind the engine's trait |
 //! | [`webhook`] | the admission review of our resources; pure |
 //! | [`proxy`] | the data plane: an HTTP proxy that injects the faults of a plan |
+//! | [`control`] | the channel between controllers and proxies: plans down, counts and trips up |
+//! | [`pki`] | certificates of our own, and their rotation |
 //! | [`demo`] | the tutorial's application, and the tutorial on one machine |
 //! | [`cli`] | one file per command |
 //! | [`metrics_server`], [`signals`], [`telemetry`] | `/metrics`, wishes to stop, logs |
@@ -14,11 +16,13 @@
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic when nobody reads: use crate::output")]
 
 pub mod cli;
+pub mod control;
 pub mod demo;
 pub mod engine;
 pub mod metrics_server;
 mod output;
 pub mod paths;
+pub mod pki;
 pub mod proxy;
 pub mod signals;
 pub mod telemetry;

@@ -1,6 +1,7 @@
 //! The command line: one file per command; this one has the list, the telemetry and the exit codes.
 
 mod bookinfo;
+mod control_options;
 mod crds;
 mod demo;
 mod files;
@@ -37,7 +38,7 @@ struct Cli {
 enum Command {
     Demo(demo::Args),
     Run(Box<run::Args>),
-    Proxy(proxy::Args),
+    Proxy(Box<proxy::Args>),
     Bookinfo(bookinfo::Args),
     Validate(validate::Args),
     Crds(crds::Args),
@@ -63,7 +64,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Demo(args) => demo::run(args),
         Command::Run(args) => run::run(&args),
-        Command::Proxy(args) => proxy::run(args),
+        Command::Proxy(args) => proxy::run(&args),
         Command::Bookinfo(args) => bookinfo::run(args),
         Command::Validate(args) => validate::run(&args),
         Command::Crds(args) => crds::run(&args),

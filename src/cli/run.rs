@@ -185,7 +185,7 @@ fn shift(options: &mut ProxyOptions, file: &Path, known: &[KnownPort]) -> anyhow
 async fn execute(prepared: Prepared, args: &Args) -> anyhow::Result<ExitCode> {
     let Prepared { experiment, scenario, options, prometheus, webhooks } = prepared;
     let interrupt = Interrupt::new()?;
-    let proxy = start(&options).await?;
+    let (proxy, _) = start(&options, None).await?;
     say!("ready");
     let path = Arc::new(LocalPath::new(proxy.control(), options.planned_sources(), args.seed));
     let (stop, signal) = stop_channel();

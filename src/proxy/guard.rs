@@ -136,38 +136,46 @@ impl Guard {
         {
             return judgement;
         }
-        Judgement { value: self.reported_latency(now, tally), ..judgement }
+        with_latency(&self.condition.rule, tally, &self.own_latencies(now))
     }
 
-    /// The quantile's value from the histogram, moved to the side of the threshold where the exact counts say that it is.
-    fn reported_latency(&self, now: Moment, tally: Tally) -> f64 {
+    /// The latencies that all cores of this proxy keep; empty where the condition is not about any.
+    pub(crate) fn own_latencies(&self, now: Moment) -> Histogram {
         let mut histogram = Histogram::default();
         for shard in &self.shards {
             shard.lock().unwrap_or_else(PoisonError::into_inner).add_latencies(now, &mut histogram);
         }
-        let rank = rank(self.condition.rule.metric.quantile().unwrap_or(1.0), tally.total);
-        let estimate = histogram.at_rank(rank).map_or(0.0, |latency| latency.as_secs_f64());
-        let threshold = self.condition.rule.threshold.value;
-        match position(rank, tally) {
-            std::cmp::Ordering::Less => estimate.min(threshold.next_down().max(0.0)),
-            std::cmp::Ordering::Equal => threshold,
-            std::cmp::Ordering::Greater => estimate.max(threshold.next_up()),
-        }
+        histogram
     }
+}
+
+/// The verdict on a whole Service's counts; a latency's value is that of the histogram, moved to the side of the threshold
+/// where the exact counts say that it is. The histogram may hold only a part of what was counted.
+pub(crate) fn with_latency(rule: &TrafficRule, tally: Tally, latencies: &Histogram) -> Judgement {
+    let judgement = judge(rule, tally);
+    let Some(quantile) = rule.metric.quantile().filter(|_| !judgement.value.is_nan()) else { return judgement };
+    let estimate = latencies.at_rank(rank(quantile, latencies.total())).map_or(0.0, |latency| latency.as_secs_f64());
+    let threshold = rule.threshold.value;
+    let value = match position(rank(quantile, tally.total), tally) {
+        std::cmp::Ordering::Less => estimate.min(threshold.next_down().max(0.0)),
+        std::cmp::Ordering::Equal => threshold,
+        std::cmp::Ordering::Greater => estimate.max(threshold.next_up()),
+    };
+    Judgement { value, ..judgement }
 }
 
 /// The rank (1 is the smallest) of a quantile among `total` values: nearest rank, `ceil(q * n)`.
 fn rank(quantile: f64, total: u64) -> u64 {
     // Exact for quantiles of two decimals and any number of requests that fits a window.
     let hundredths = (quantile * 100.0).round() as u64;
-    (total * hundredths).div_ceil(100).max(1)
+    total.saturating_mul(hundredths).div_ceil(100).max(1)
 }
 
 /// Where the value at `rank` lies, seen from the threshold.
 fn position(rank: u64, tally: Tally) -> std::cmp::Ordering {
     if tally.below >= rank {
         std::cmp::Ordering::Less
-    } else if tally.below + tally.equal >= rank {
+    } else if tally.below.saturating_add(tally.equal) >= rank {
         std::cmp::Ordering::Equal
     } else {
         std::cmp::Ordering::Greater
@@ -202,7 +210,7 @@ pub(crate) fn judge(rule: &TrafficRule, tally: Tally) -> Judgement {
     let share = tally.errors as f64 / tally.total as f64;
     let value = match rule.metric {
         TrafficMetric::ErrorRate => share,
-        TrafficMetric::SuccessRate => (tally.total - tally.errors.min(tally.total)) as f64 / tally.total as f64,
+        TrafficMetric::SuccessRate => tally.total.saturating_sub(tally.errors) as f64 / tally.total as f64,
         TrafficMetric::RequestRate => tally.total as f64 / rule.interval.as_secs_f64(),
         TrafficMetric::LatencyP50 | TrafficMetric::LatencyP90 | TrafficMetric::LatencyP99 => {
             let rank = rank(rule.metric.quantile().unwrap_or(1.0), tally.total);

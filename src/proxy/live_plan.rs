@@ -93,6 +93,11 @@ impl LivePlan {
         self.generation
     }
 
+    /// Whose plan it is.
+    pub(crate) fn fencing(&self) -> FencingToken {
+        self.fencing
+    }
+
     /// What the listener with this index does with a request.
     pub(crate) fn route(&self, listener: usize) -> Option<&RouteView> {
         self.routes.get(listener)
@@ -267,8 +272,12 @@ impl PlanSlot {
 
     /// Makes a compiled plan the one in force, and lets go of the delayed requests of one that it ends.
     fn publish(&self, plan: LivePlan) {
-        if let Some(experiment) = &plan.experiment {
-            self.last_run.store(Some(Arc::clone(&experiment.run)));
+        if let Some(run) = plan.experiment.as_ref().map(|experiment| &experiment.run)
+            && !self.last_run.load().as_ref().is_some_and(|last| Arc::ptr_eq(last, run))
+        {
+            // What is told from now on is about this run alone.
+            self.signals.send_replace(Signals { run: run.uid().to_owned(), ..Signals::default() });
+            self.last_run.store(Some(Arc::clone(run)));
         }
         let armed = plan.experiment.as_ref().filter(|experiment| experiment.armed).map(|e| Arc::clone(&e.run));
         let before = self.current.swap(Arc::new(plan));

@@ -100,7 +100,7 @@ pub use self::{
     limits::{FIXED, LIMITS, Limit, Limits, table as limits_table},
     live_plan::{Origin, Refusal, plain_route},
     rewrite::ForwardedFor,
-    run_state::{Signals, Trip},
+    run_state::{RunCounts, Signals, Trip},
     tls::{CertificateFiles, TlsError, UpstreamTrust},
     transport::UpstreamProtocol,
     window::Tally,
@@ -115,6 +115,11 @@ use self::{
     metrics::Published,
     tls::Reloader,
     worker::{Phase, Shared},
+};
+pub(crate) use self::{
+    guard::with_latency,
+    tls::{ALPN_HTTP2, Offer, UpstreamTls},
+    window::{BUCKETS, Histogram},
 };
 
 /// Cores that a proxy uses by default at the most: it shares a node with what it serves.
@@ -287,7 +292,8 @@ impl Proxy {
         self.shared.slot.disarm();
         self.shared.draining.store(true, Ordering::Release);
         self.phase.send_replace(Phase::Draining);
-        let come = || self.shared.published.iter().map(|core| core.connections.load(Ordering::Relaxed)).sum();
+        let control = self.control();
+        let come = || control.accepted();
         let mut quiet = Quiet::begin(rule, self.shared.limits.drain_accept, Moment::now(), come());
         while !quiet.is_reached(Moment::now(), come()) {
             tokio::time::sleep(drain::LOOK).await;
@@ -346,6 +352,17 @@ impl Control {
         self.shared.slot.pointer().load().generation()
     }
 
+    /// Whose plan is in force, and its generation.
+    pub fn in_force(&self) -> (FencingToken, u64) {
+        let plan = self.shared.slot.pointer().load();
+        (plan.fencing(), plan.generation())
+    }
+
+    /// Connections accepted since the start.
+    pub fn accepted(&self) -> u64 {
+        self.shared.published.iter().map(|core| core.connections.load(Ordering::Relaxed)).sum()
+    }
+
     /// Switches the faults off at once. A decision that a core has already made is carried out within microseconds;
     /// [`Control::settled`] waits for that.
     pub fn disarm(&self) {
@@ -392,12 +409,12 @@ impl Control {
 
     /// What each fault of the run, or of the last one, has done, in the order of the spec.
     pub fn injection(&self) -> Vec<InjectionStatus> {
-        let Some(run) = self.shared.slot.last_run() else { return Vec::new() };
-        let read = |counters: &Arc<fault::FaultCounters>| {
-            let [requests, aborted, delayed, _] = counters.read();
-            InjectionStatus { requests, aborted, delayed }
-        };
-        run.all_counters().iter().map(read).collect()
+        self.shared.slot.last_run().map_or_else(Vec::new, |run| run.injection())
+    }
+
+    /// What this proxy alone counts of the run, or of the last one.
+    pub fn counts(&self) -> Option<RunCounts> {
+        self.shared.slot.last_run().map(|run| run.counts(Moment::now()))
     }
 
     /// The index and the value of each condition that is evaluated here; NaN while its window holds too few requests, or is
@@ -411,23 +428,21 @@ impl Control {
         })
     }
 
-    /// What this proxy alone counts of each condition: index and window.
-    pub fn tallies(&self) -> Vec<(u16, Tally)> {
+    /// Tells what the other proxies of the Service count of the condition with this index of the run `uid`, and when the oldest
+    /// part of it was counted. Where a condition is shared, no verdict is given and no fault injected without a fresh sum.
+    pub fn set_others(&self, uid: &str, condition: u16, tally: Tally, counted_at: Moment) {
         let plan = self.shared.slot.pointer().load();
-        let now = Moment::now();
-        plan.experiment().map_or_else(Vec::new, |experiment| {
-            experiment.run.guards().iter().map(|guard| (guard.condition().index, guard.own_tally(now))).collect()
-        })
-    }
-
-    /// Tells what the other proxies of the Service count of the condition with this index, and when the oldest part of it
-    /// was counted. Where a condition is shared, no verdict is given and no fault injected without a fresh sum.
-    pub fn set_others(&self, condition: u16, tally: Tally, counted_at: Moment) {
-        let plan = self.shared.slot.pointer().load();
-        let Some(experiment) = plan.experiment() else { return };
-        for guard in experiment.run.guards().iter().filter(|guard| guard.condition().index == condition) {
+        let Some(run) = plan.experiment().map(|experiment| &experiment.run).filter(|run| run.uid() == uid) else {
+            return;
+        };
+        for guard in run.guards().iter().filter(|guard| guard.condition().index == condition) {
             guard.set_others(Others { tally, counted_at });
         }
+    }
+
+    /// Whether the plan in force has an experiment, whether it injects or not.
+    pub fn has_experiment(&self) -> bool {
+        self.shared.slot.pointer().load().experiment().is_some()
     }
 
     /// Origins that are named by a fault and have sent nothing through here.

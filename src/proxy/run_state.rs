@@ -12,6 +12,7 @@ use std::{
 use glooshot_api::{
     names::{ServiceName, ServicePort},
     plan::PlannedExperiment,
+    status::InjectionStatus,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -21,11 +22,14 @@ use super::{
     fault::FaultCounters,
     guard::{Guard, Judgement},
     live_plan::RouteGuard,
+    window::{Histogram, Tally},
 };
 
 /// What happens to a run by itself; watched by whoever runs the experiment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Signals {
+    /// The uid of the Experiment whose run this is.
+    pub run: String,
     /// The first condition that tripped.
     pub trip: Option<Trip>,
     /// Whether faults are paused because the other proxies' sums are not fresh.
@@ -43,6 +47,28 @@ pub struct Trip {
     pub crossed_at: Moment,
     /// When the faults were off.
     pub disarmed_at: Moment,
+}
+
+/// What one proxy counts of a run, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunCounts {
+    /// The uid of the Experiment.
+    pub uid: String,
+    /// Its conditions.
+    pub(crate) conditions: Vec<ConditionCounts>,
+    /// What each fault has done, in the order of the spec.
+    pub injection: Vec<InjectionStatus>,
+}
+
+/// What one proxy counts of one condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ConditionCounts {
+    /// The condition's index in the spec.
+    pub(crate) index: u16,
+    /// Its window.
+    pub(crate) tally: Tally,
+    /// The latencies in the window, where the condition is about them.
+    pub(crate) latencies: Option<Histogram>,
 }
 
 /// The state of one run of one experiment, shared by all cores and all its plans.
@@ -72,7 +98,6 @@ pub(crate) struct RunState {
 impl RunState {
     /// The state of a run that has not been armed yet.
     pub(crate) fn new(planned: &PlannedExperiment, cores: usize, signals: watch::Sender<Signals>) -> Self {
-        signals.send_replace(Signals::default());
         Self {
             uid: planned.uid.clone(),
             name: planned.name.clone(),
@@ -100,6 +125,11 @@ impl RunState {
             && self.counters.len() == planned.faults.len()
             && self.guards.len() == planned.conditions.len()
             && self.guards.iter().zip(&planned.conditions).all(|(guard, condition)| guard.condition() == condition)
+    }
+
+    /// The uid of the Experiment.
+    pub(crate) fn uid(&self) -> &str {
+        &self.uid
     }
 
     /// Namespace and name of the Experiment.
@@ -181,6 +211,15 @@ impl RunState {
         Some(self.last_injected.load(Ordering::Relaxed)).filter(|n| *n > 0).map(Moment::from_nanos)
     }
 
+    /// What each fault has done, in the order of the spec.
+    pub(crate) fn injection(&self) -> Vec<InjectionStatus> {
+        let read = |counters: &Arc<FaultCounters>| {
+            let [requests, aborted, delayed, _] = counters.read();
+            InjectionStatus { requests, aborted, delayed }
+        };
+        self.counters.iter().map(read).collect()
+    }
+
     // --- callers
 
     /// Notes that this caller came through here. Cheap once every named origin has been seen.
@@ -233,6 +272,23 @@ impl RunState {
         }
     }
 
+    /// Everything that is counted here.
+    pub(crate) fn counts(&self, now: Moment) -> RunCounts {
+        let count = |guard: &Arc<Guard>| {
+            let about_latencies = guard.condition().rule.metric.quantile().is_some();
+            ConditionCounts {
+                index: guard.condition().index,
+                tally: guard.own_tally(now),
+                latencies: about_latencies.then(|| guard.own_latencies(now)),
+            }
+        };
+        RunCounts {
+            uid: self.uid.clone(),
+            conditions: self.guards.iter().map(count).collect(),
+            injection: self.injection(),
+        }
+    }
+
     /// The value of one condition, NaN until it is judged.
     pub(crate) fn reading(&self, guard: &Guard, now: Moment) -> f64 {
         if self.is_warm(guard.condition().rule.interval, now) { guard.judge(now, true).value } else { f64::NAN }
@@ -249,7 +305,18 @@ impl RunState {
         }
         self.disarm();
         let trip = Trip { condition, value: judgement.value, crossed_at, disarmed_at: Moment::now() };
-        self.signals.send_modify(|signals| signals.trip = Some(trip));
+        self.signal(|signals| signals.trip = Some(trip));
+    }
+
+    /// Tells, unless another run has taken the place of this one: a core may still be busy with the plan before.
+    fn signal(&self, change: impl FnOnce(&mut Signals)) {
+        self.signals.send_if_modified(|signals| {
+            let own = signals.run == self.uid;
+            if own {
+                change(signals);
+            }
+            own
+        });
     }
 
     /// Evaluates every condition without a request: windows empty, and other proxies' sums grow old.
@@ -259,7 +326,7 @@ impl RunState {
         }
         let blind = self.guards.iter().any(|guard| guard.is_blind(now));
         if self.blind.swap(blind, Ordering::AcqRel) != blind {
-            self.signals.send_modify(|signals| signals.paused = blind);
+            self.signal(|signals| signals.paused = blind);
         }
         for guard in &self.guards {
             self.evaluate(guard, now);

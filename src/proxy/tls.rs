@@ -21,9 +21,11 @@ use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
-    server::{ClientHello, ResolvesServerCert},
+    server::ResolvesServerCert,
     sign::CertifiedKey,
 };
+
+use crate::pki::CurrentCertificate;
 
 /// Between two looks at the files: the kubelet itself takes up to a minute to write a changed Secret.
 const RELOAD: Duration = Duration::from_secs(1);
@@ -80,16 +82,6 @@ pub(crate) struct Termination {
     files: CertificateFiles,
     /// The fingerprint of what the files held when they were read first.
     loaded: u64,
-}
-
-/// The certificate that new sessions get.
-#[derive(Debug)]
-struct CurrentCertificate(ArcSwap<CertifiedKey>);
-
-impl ResolvesServerCert for CurrentCertificate {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load_full())
-    }
 }
 
 /// Begins sessions with upstreams.
@@ -182,7 +174,7 @@ impl Termination {
     /// Reads the files.
     pub(crate) fn load(files: CertificateFiles) -> Result<Self, TlsError> {
         let loaded = files.read()?;
-        let current = Arc::new(CurrentCertificate(ArcSwap::new(files.parse(&loaded)?)));
+        let current = Arc::new(CurrentCertificate::new(files.parse(&loaded)?));
         let config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| content(&files.certificate, error.to_string()))?
@@ -274,7 +266,7 @@ impl Reloadable for Termination {
     }
 
     fn take(&self, bytes: &Bytes) -> Result<(), TlsError> {
-        self.current.0.store(self.files.parse(bytes)?);
+        self.current.set(self.files.parse(bytes)?);
         Ok(())
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::clock::{Moment, nanos};
 
 /// Slots of one window: the window slides in steps of a hundredth of its length.
@@ -13,10 +15,11 @@ const MIN_STEP: Duration = Duration::from_millis(1);
 const SUB_BITS: u32 = 5;
 /// Doublings from 1 microsecond up: 2^27 microseconds are about two minutes, more than any timeout allows.
 const DOUBLINGS: u32 = 27;
-const BUCKETS: usize = ((DOUBLINGS + 1) << SUB_BITS) as usize;
+/// Buckets of a histogram. Proxies and controllers exchange counts by bucket, so that a change of the buckets is one of the protocol.
+pub(crate) const BUCKETS: usize = ((DOUBLINGS + 1) << SUB_BITS) as usize;
 
-/// What a window counts. Windows of several proxies are added up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a window counts. Windows of several proxies are added up; what they send each other may be anything, so it saturates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Requests.
     pub total: u64,
@@ -33,10 +36,10 @@ impl Tally {
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self {
-            total: self.total + other.total,
-            errors: self.errors + other.errors,
-            below: self.below + other.below,
-            equal: self.equal + other.equal,
+            total: self.total.saturating_add(other.total),
+            errors: self.errors.saturating_add(other.errors),
+            below: self.below.saturating_add(other.below),
+            equal: self.equal.saturating_add(other.equal),
         }
     }
 
@@ -110,9 +113,7 @@ impl Window {
     pub(crate) fn add_latencies(&mut self, now: Moment, total: &mut Histogram) {
         self.advance(now);
         if let Some(own) = &self.histogram {
-            for (sum, count) in total.counts.iter_mut().zip(&own.counts) {
-                *sum += count;
-            }
+            total.merge(own);
         }
     }
 
@@ -152,7 +153,7 @@ impl Slot {
 }
 
 /// Counts of latencies in buckets that grow with the value.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Histogram {
     counts: Vec<u32>,
 }
@@ -166,8 +167,35 @@ impl Default for Histogram {
 impl Histogram {
     fn add(&mut self, bucket: u16, count: u32) {
         if let Some(slot) = self.counts.get_mut(usize::from(bucket)) {
-            *slot += count;
+            *slot = slot.saturating_add(count);
         }
+    }
+
+    /// Adds another one.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (sum, count) in self.counts.iter_mut().zip(&other.counts) {
+            *sum = sum.saturating_add(*count);
+        }
+    }
+
+    /// The buckets whose counts differ from those of `before`, with their counts now.
+    pub(crate) fn changes_since(&self, before: &Self) -> Vec<(u16, u32)> {
+        let both = self.counts.iter().zip(&before.counts);
+        (0u16..).zip(both).filter(|(_, (now, before))| now != before).map(|(bucket, (now, _))| (bucket, *now)).collect()
+    }
+
+    /// Takes over what [`Histogram::changes_since`] gave; buckets that do not exist are ignored.
+    pub(crate) fn apply(&mut self, changes: &[(u16, u32)]) {
+        for (bucket, count) in changes {
+            if let Some(slot) = self.counts.get_mut(usize::from(*bucket)) {
+                *slot = *count;
+            }
+        }
+    }
+
+    /// How many values it holds.
+    pub(crate) fn total(&self) -> u64 {
+        self.counts.iter().map(|count| u64::from(*count)).sum()
     }
 
     fn subtract(&mut self, bucket: u16, count: u32) {

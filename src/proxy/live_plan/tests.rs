@@ -176,6 +176,41 @@ fn a_trip_switches_off_before_it_tells_and_no_later_plan_of_the_run_switches_on(
 }
 
 #[test]
+fn a_run_whose_place_another_has_taken_tells_nothing_any_more() {
+    let slot = slot();
+    let signals = slot.signals();
+    slot.accept(plan(1, true), HOUR).unwrap();
+    let live = slot.pointer().load_full();
+    let mut other = plan(2, true);
+    other.experiment.as_mut().unwrap().uid = "two".into();
+    slot.accept(other, HOUR).unwrap();
+    // A core that is still busy with the plan before.
+    let run = &live.experiment().unwrap().run;
+    run.arm(Moment::now());
+    let later = Moment::now().plus(Duration::from_millis(5));
+    let guard = &live.route(0).unwrap().guards[0].guard;
+    guard.record(0, later, Completion { error: true, aborted: false, latency: Duration::ZERO, delay: Duration::ZERO });
+    run.evaluate(guard, later);
+    assert!(!run.is_armed(), "it has tripped");
+    assert_eq!(*signals.borrow(), Signals { run: "two".to_owned(), ..Signals::default() });
+}
+
+#[test]
+fn a_refused_plan_of_another_run_does_not_silence_the_one_in_force() {
+    let slot = slot();
+    let signals = slot.signals();
+    slot.accept(plan(1, true), HOUR).unwrap();
+    let before = signals.borrow().clone();
+    let mut other = plan(2, true);
+    let experiment = other.experiment.as_mut().unwrap();
+    experiment.uid = "two".into();
+    experiment.faults[0].matches.methods = vec!["no method".into()];
+    assert!(matches!(slot.accept(other, HOUR), Err(Refusal::Pattern(_))));
+    assert_eq!(*signals.borrow(), before);
+    assert_eq!(before.run, slot.pointer().load().experiment().unwrap().run.uid());
+}
+
+#[test]
 fn nothing_is_evaluated_before_one_full_window_after_the_faults_went_on() {
     let slot = slot();
     let mut cold = plan(1, true);
