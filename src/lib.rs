@@ -8,12 +8,14 @@
 //! | [`webhook`] | the admission review of our resources; pure |
 //! | [`proxy`] | the data plane: an HTTP proxy that injects the faults of a plan |
 //! | [`demo`] | the tutorial's application, and the tutorial on one machine |
+//! | `cluster` | the way to a Kubernetes cluster, and what is installed in it |
 //! | [`cli`] | one file per command |
 //! | [`metrics_server`], [`signals`], [`telemetry`] | `/metrics`, wishes to stop, logs |
 
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic when nobody reads: use crate::output")]
 
 pub mod cli;
+mod cluster;
 pub mod demo;
 pub mod engine;
 pub mod metrics_server;

@@ -1,12 +1,14 @@
 //! The command line: one file per command; this one has the list, the telemetry and the exit codes.
 
 mod bookinfo;
+mod cluster_options;
 mod crds;
 mod demo;
 mod files;
 mod options;
 mod progress;
 mod proxy;
+mod register;
 mod run;
 mod transport_options;
 mod validate;
@@ -40,6 +42,7 @@ enum Command {
     Proxy(proxy::Args),
     Bookinfo(bookinfo::Args),
     Validate(validate::Args),
+    Register(register::Args),
     Crds(crds::Args),
 }
 
@@ -66,6 +69,7 @@ pub fn main() -> ExitCode {
         Command::Proxy(args) => proxy::run(args),
         Command::Bookinfo(args) => bookinfo::run(args),
         Command::Validate(args) => validate::run(&args),
+        Command::Register(args) => register::run(&args),
         Command::Crds(args) => crds::run(&args),
     };
     done.unwrap_or_else(|error| {
