@@ -28,15 +28,20 @@ register needs get, create and patch on customresourcedefinitions.apiextensions.
 ///   glooshot register --context staging
 ///   glooshot register --dry-run
 ///
-/// Four CustomResourceDefinitions are written, and it is waited for until the cluster serves them. Then objects of these
-/// kinds can be stored and read (kubectl get exp); nothing of Glooshot runs in the cluster yet.
+/// Four CustomResourceDefinitions are written, and the command waits until the cluster serves
+/// them. Then objects of these kinds can be stored and read (kubectl get exp); nothing of
+/// Glooshot runs in the cluster yet.
 ///
-/// It can be run again at any time, and should be after an upgrade: what differs is changed, and objects stay as they are.
-/// To take the kinds away, and every object of them: glooshot crds | kubectl delete -f -
+/// Run it again at any time, and after each upgrade: what differs is changed, and objects stay
+/// as they are. To take the kinds away, and every object of them:
 ///
-/// Needed are the rights to get, create and patch customresourcedefinitions.apiextensions.k8s.io.
+///   glooshot crds | kubectl delete -f -
 ///
-/// Exit code: 0 registered, 1 the cluster cannot be reached or refuses, 2 usage or no cluster configured, 130 Ctrl-C.
+/// Needed are the rights to get, create and patch
+/// customresourcedefinitions.apiextensions.k8s.io.
+///
+/// Exit code: 0 registered, 1 the cluster cannot be reached or refuses, 2 usage or no cluster
+/// configured, 130 Ctrl-C.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Args {

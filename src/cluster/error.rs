@@ -12,7 +12,7 @@ use kube::{
 pub(crate) enum ClusterError {
     /// There is no configuration, or it cannot be used.
     #[error("no cluster can be chosen: {}", configuration(.0))]
-    NotConfigured(#[source] KubeconfigError),
+    NotConfigured(KubeconfigError),
     /// Nobody answers, or not as an API server does.
     #[error("the cluster at {url} cannot be reached: {cause}; `kubectl cluster-info` asks the same address")]
     Unreachable {

@@ -9,11 +9,12 @@
 
 use std::{collections::HashMap, env, fs, path::PathBuf, sync::LazyLock};
 
-use glooshot_api::{crds, manifest, validate};
+use glooshot_api::{crds, manifest};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinitionVersion;
 use kube::core::cel::Validator;
 use serde_json::{Value, json};
 
+#[allow(unreachable_pub, reason = "also a module of the tests with a real API server")]
 mod cases;
 
 use cases::{Refused, with};
