@@ -57,6 +57,7 @@ control_plane() {
 controllers() {
   # More requests per second than by default, or a new cluster's first objects wait for its own controllers.
   start kube-controller-manager "$hyperkube" kube-controller-manager --kubeconfig "$pki/controllers.kubeconfig" \
+    --flex-volume-plugin-dir "$directory/volume-plugins" \
     --leader-elect=false --kube-api-qps 200 --kube-api-burst 400 --use-service-account-credentials \
     --service-account-private-key-file "$pki/tokens.key" --root-ca-file "$pki/ca.crt" \
     --cluster-signing-cert-file "$pki/ca.crt" --cluster-signing-key-file "$pki/ca.key"

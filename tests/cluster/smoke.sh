@@ -60,9 +60,12 @@ say "ok      a NetworkPolicy that is deleted is no longer enforced"
 
 "$here/down.sh" "$bed"
 trap - EXIT
-check "no process is left" bash -c "! pgrep --full -- '$here/node.sh $bed |$state/'"
-check "no link is left" bash -c "! ip -oneline link | grep --word-regexp '$bridge'"
-check "no route is left" bash -c "! ip route | grep --word-regexp '10.250.$bed'"
-check "no mount is left" bash -c "! grep --fixed-strings '$state' /proc/self/mountinfo"
-check "no cgroup is left" bash -c "! find /sys/fs/cgroup -name '${bridge}n*' | grep ."
-check "no file is left" bash -c "! [ -e '$state' ]"
+# What a command lists, if anything, is shown as what is left.
+lists_nothing() { ! { "$@" 2>/dev/null || true; } | grep .; }
+check "no process is left" lists_nothing pgrep --full --list-full -- "$here/node.sh $bed |$state/"
+check "no link is left" lists_nothing grep --extended-regexp "^ *$bridge(n[0-9])?:" /proc/net/dev
+check "no route is left" lists_nothing ip route show root "10.250.$bed.0/24"
+check "no route to a Service is left" lists_nothing ip route show "$services"
+check "no mount is left" lists_nothing grep --fixed-strings "$state/" /proc/self/mountinfo
+check "no cgroup is left" lists_nothing find /sys/fs/cgroup -name "${bridge}n*"
+check "no file is left" lists_nothing find "$state"
