@@ -59,14 +59,14 @@ impl ClusterError {
     pub(super) fn of(error: kube::Error, url: &str) -> Self {
         let url = url.to_owned();
         match error {
-            kube::Error::Api(status) => Self::refusal(*status, url),
+            kube::Error::Api(status) => Self::refusal(&status, url),
             kube::Error::InferKubeconfig(error) => Self::NotConfigured(error),
             kube::Error::Auth(error) => Self::Unknown { url, message: innermost(&error) },
             other => Self::Unreachable { url, cause: innermost(&other) },
         }
     }
 
-    fn refusal(status: Status, url: String) -> Self {
+    fn refusal(status: &Status, url: String) -> Self {
         // An answer without a message is that of something else in the place of an API server.
         let message = match status.message.trim() {
             "" => format!("HTTP {}", status.code),
