@@ -1,11 +1,5 @@
 //! The CustomResourceDefinitions: golden files, bounds everywhere, and what their CEL rules accept and refuse.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::needless_pass_by_value
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::{collections::HashMap, env, fs, path::PathBuf, sync::LazyLock};
 

@@ -46,7 +46,7 @@ fn experiment() -> Value {
     })
 }
 
-fn mesh(spec: Value) -> Value {
+fn mesh(spec: &Value) -> Value {
     json!({
         "apiVersion": "glooshot.solo.io/v1", "kind": "Mesh", "metadata": {"name": "m", "namespace": "default"}, "spec": spec,
     })
@@ -92,8 +92,8 @@ pub fn accepted() -> Vec<Value> {
         with("/limits", json!({"maxInjected": 5, "minInjected": 5})),
         with("/routing", json!({"settle": "5m", "keepRouted": "1h"})),
         with("/tls", json!([{"service": {"name": "r"}, "certificateSecret": "s", "upstream": {"plaintext": true}}])),
-        mesh(json!({"proxy": {}})),
-        mesh(json!({"istio": {"installationNamespace": "istio-system"}})),
+        mesh(&json!({"proxy": {}})),
+        mesh(&json!({"istio": {"installationNamespace": "istio-system"}})),
         routing_rule(1),
     ]
 }
@@ -105,9 +105,9 @@ pub fn refused() -> Vec<Refused> {
     all.extend(conditions());
     all.extend(settings());
     all.extend([
-        Refused { object: mesh(json!({})), field: "spec", words: "exactly one of istio and proxy" },
+        Refused { object: mesh(&json!({})), field: "spec", words: "exactly one of istio and proxy" },
         Refused {
-            object: mesh(json!({"proxy": {}, "istio": {"installationNamespace": "istio-system"}})),
+            object: mesh(&json!({"proxy": {}, "istio": {"installationNamespace": "istio-system"}})),
             field: "spec",
             words: "exactly one of istio and proxy",
         },
