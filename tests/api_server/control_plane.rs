@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{harness::within, kubectl::Kubectl, program::glooshot};
+use crate::{harness::patience::try_within, kubectl::Kubectl, program::glooshot};
 
 /// From a start to readiness, on a machine that is busy with other tests.
 const START: Duration = Duration::from_secs(60);
@@ -41,10 +41,7 @@ pub fn unregistered() -> MutexGuard<'static, ControlPlane> {
     static OWN: LazyLock<Mutex<ControlPlane>> = LazyLock::new(|| Mutex::new(ControlPlane::start()));
     // A test that failed has said so; the next one cleans up.
     let own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let of_ours = own.kubectl(["get", "crds", "--output=name"]);
-    for name in of_ours.output.lines() {
-        own.kubectl(["delete", name, "--timeout=20s"]);
-    }
+    own.kubectl(["delete", "crds", "--all", "--timeout=20s"]);
     own
 }
 
@@ -115,6 +112,8 @@ impl ControlPlane {
 impl Drop for ControlPlane {
     fn drop(&mut self) {
         self.stdin.take();
-        within(STOP, "the control plane ends", || self.child.try_wait().unwrap());
+        if try_within(STOP, || self.child.try_wait().ok().flatten()).is_none() {
+            let _ended_meanwhile = self.child.kill();
+        }
     }
 }

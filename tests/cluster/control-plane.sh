@@ -36,7 +36,10 @@ start() {
 }
 
 # Whether everything that was started still runs.
-all_run() { kill -0 "${started[@]}" 2>/dev/null; }
+all_run() {
+  local pid
+  for pid in "${started[@]}"; do kill -0 "$pid" 2>/dev/null || return; done
+}
 
 fail() {
   tail -n 20 "$state"/*.log >&2
