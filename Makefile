@@ -16,12 +16,14 @@ FUZZ := --manifest-path tests/fuzz/Cargo.toml
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 600
 STOP_TRIALS ?= 1000
+# The test bed that a person uses; tests take others.
+BED ?= 0
 # Always the whole workspace: with another selection of packages cargo would build other features anew.
 TEST := $(CARGO) test --workspace
 # The integration tests of these packages.
 tests = $(foreach package,$(1),$(patsubst $(package)/tests/%.rs,--test %,$(wildcard $(package)/tests/*.rs)))
 
-.PHONY: help demo test drill fuzz lint fmt crds readme hostile soak bench bench-micro bench-stop bench-loadgen audit deps clean
+.PHONY: help demo test drill fuzz lint fmt crds readme bed cluster-up cluster-down cluster-smoke hostile soak bench bench-micro bench-stop bench-loadgen audit deps clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -29,7 +31,7 @@ help: ## This list
 demo: ## The tutorial on this machine, no cluster needed: a cascading failure is found, and its fix proved
 	$(CARGO) run --profile $(PROFILE) --quiet --bin glooshot -- demo
 
-test: deps lint ## Everything with its small numbers: lint, unit, property and black-box tests, a real Prometheus
+test: deps lint ## Everything with its small numbers: lint, unit, property and black-box tests, a real Prometheus, a real API server
 	$(SUITE) build $(TEST) --no-run
 	$(SUITE) units $(TEST) --lib --bins
 	$(SUITE) domain $(TEST) $(call tests,src/api webhook)
@@ -40,6 +42,8 @@ test: deps lint ## Everything with its small numbers: lint, unit, property and b
 	$(SUITE) interop $(TEST) --test interop
 	$(SUITE) standalone $(TEST) --test files --test standalone
 	$(SUITE) demo $(TEST) --test demo
+	$(SUITE) bed tests/cluster/build.sh hyperkube
+	$(SUITE) api-server $(TEST) --test api_server
 	@$(SUITE) --summary
 
 drill: deps ## The same tests with their large numbers
@@ -64,6 +68,25 @@ crds: ## Write the CustomResourceDefinitions anew
 
 readme: ## Write the README's table of limits anew
 	GLOOSHOT_WRITE=1 $(TEST) --lib -- --exact proxy::limits::tests::the_readme_has_this_very_table
+
+bed: ## Build a whole Kubernetes for this machine into the cache, once: about 15 minutes on two cores
+	tests/cluster/deps.sh
+	tests/cluster/build.sh
+
+cluster-up: ## Start that Kubernetes: two nodes, NetworkPolicies enforced; needs root. BED=1 starts another one beside it
+	@chosen=$$(tests/cluster/up.sh $(BED)) && printf '%s\n' \
+		'' 'It is up. Next:' "  $$chosen" \
+		'  $(CARGO) run --quiet --bin glooshot -- register' \
+		'  kubectl create namespace bookinfo' \
+		'  kubectl apply -f manifests/examples/tutorial/abort-ratings-traffic.yaml' \
+		'  kubectl get exp -A' \
+		'  make cluster-down$(if $(filter-out 0,$(BED)), BED=$(BED))'
+
+cluster-down: ## Stop it, and remove everything of it
+	tests/cluster/down.sh $(BED)
+
+cluster-smoke: ## Start one, see that pods, Services, names and NetworkPolicies work, stop it, and see that nothing is left
+	tests/cluster/smoke.sh
 
 hostile: ## What hostile clients do to a hundred good ones: p99, memory, time to idle; needs a quiet machine
 	$(CARGO) bench -p glooshot --bench hostile

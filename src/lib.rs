@@ -10,12 +10,14 @@
 //! | [`control`] | the channel between controllers and proxies: plans down, counts and trips up |
 //! | [`pki`] | certificates of our own, and their rotation |
 //! | [`demo`] | the tutorial's application, and the tutorial on one machine |
+//! | `cluster` | the way to a Kubernetes cluster, and what is installed in it |
 //! | [`cli`] | one file per command |
 //! | [`metrics_server`], [`signals`], [`telemetry`] | `/metrics`, wishes to stop, logs |
 
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic when nobody reads: use crate::output")]
 
 pub mod cli;
+mod cluster;
 pub mod control;
 pub mod demo;
 pub mod engine;

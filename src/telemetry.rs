@@ -7,8 +7,8 @@ use tracing_subscriber::EnvFilter;
 use crate::output::say;
 
 /// Warnings and errors. Those of h2 say what clients do to their own connections, which is counted: no client should be able to
-/// fill the log.
-const DEFAULT: &str = "warn,h2=error";
+/// fill the log. Those of kube_client come back as errors, too, and are told there in better words.
+const DEFAULT: &str = "warn,h2=error,kube_client=off";
 
 /// Starts the log. A filter that cannot be read is said and replaced by the default.
 pub fn start() {

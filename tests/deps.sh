@@ -11,6 +11,7 @@ need haproxy haproxy
 need nginx nginx-light
 need nghttp nghttp2-client
 need nghttpd nghttp2-server
+need openssl openssl
 need prometheus prometheus
 need setpriv util-linux
 need_python_for_envoy

@@ -1,6 +1,7 @@
 //! The command line: one file per command; this one has the list, the telemetry and the exit codes.
 
 mod bookinfo;
+mod cluster_options;
 mod control_options;
 mod crds;
 mod demo;
@@ -8,6 +9,7 @@ mod files;
 mod options;
 mod progress;
 mod proxy;
+mod register;
 mod run;
 mod transport_options;
 mod validate;
@@ -41,6 +43,7 @@ enum Command {
     Proxy(Box<proxy::Args>),
     Bookinfo(bookinfo::Args),
     Validate(validate::Args),
+    Register(register::Args),
     Crds(crds::Args),
 }
 
@@ -67,6 +70,7 @@ pub fn main() -> ExitCode {
         Command::Proxy(args) => proxy::run(&args),
         Command::Bookinfo(args) => bookinfo::run(args),
         Command::Validate(args) => validate::run(&args),
+        Command::Register(args) => register::run(&args),
         Command::Crds(args) => crds::run(&args),
     };
     done.unwrap_or_else(|error| {

@@ -12,8 +12,16 @@ fn help_names_the_commands_and_the_shortest_way_to_try_it() {
     for arguments in [&["--help"][..], &["help"], &["-h"]] {
         let ended = glooshot(arguments.iter().copied());
         assert_eq!((ended.code, ended.errors.as_str()), (Some(0), ""));
-        for word in ["Usage: glooshot <COMMAND>", "run ", "proxy ", "bookinfo ", "validate ", "crds ", "glooshot demo"]
-        {
+        for word in [
+            "Usage: glooshot <COMMAND>",
+            "run ",
+            "proxy ",
+            "bookinfo ",
+            "validate ",
+            "register ",
+            "crds ",
+            "glooshot demo",
+        ] {
             assert!(ended.output.contains(word), "{word:?} is not in: {}", ended.output);
         }
     }

@@ -1,0 +1,8 @@
+//! Kubernetes: the way to a cluster, what is installed in it, and its refusals in words that help.
+
+mod connect;
+pub(crate) mod definitions;
+mod error;
+
+pub(crate) use connect::{Access, Cluster};
+pub(crate) use error::ClusterError;
