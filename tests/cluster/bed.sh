@@ -17,6 +17,8 @@ node_pods() { echo "10.244.$((8 * bed + $1)).0/24"; }
 node_link() { echo "${bridge}n$1"; }
 
 url=https://$(node_address 1):6443
+# What kubectl remembers goes with the bed.
+export KUBECACHEDIR=$state/kubectl
 # Where the world is reached through an HTTP proxy, a bed is not.
 export NO_PROXY=${NO_PROXY:+$NO_PROXY,}10.0.0.0/8,127.0.0.0/8
 export no_proxy=$NO_PROXY

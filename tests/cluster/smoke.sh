@@ -9,7 +9,6 @@ eval "$chosen"
 bed=${KUBECONFIG%/pki/*} bed=${bed##*-}
 trap '"$here/down.sh" "$bed"' EXIT
 . "$here/bed.sh"
-export KUBECACHEDIR=$state/kubectl
 kubectl() { command kubectl --namespace smoke "$@"; }
 
 # check SENTENCE COMMAND...: what the command says is shown when the sentence does not hold.

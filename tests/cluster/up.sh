@@ -90,8 +90,6 @@ ip link set "$bridge" up
 for node in "${nodes[@]}"; do start_node "$node"; done
 ip route add "$services" via "$(node_address 1)"
 
-# What kubectl remembers goes with the bed.
-export KUBECACHEDIR=$state/kubectl
 kubectl() { "${programs[0]}/kubectl" --kubeconfig "$kubeconfig" "$@"; }
 await "the API server is ready" 60 api_is_ready
 say "API server ready after $SECONDS s"
