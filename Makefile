@@ -23,7 +23,7 @@ TEST := $(CARGO) test --workspace
 # The integration tests of these packages.
 tests = $(foreach package,$(1),$(patsubst $(package)/tests/%.rs,--test %,$(wildcard $(package)/tests/*.rs)))
 
-.PHONY: help demo test drill fuzz lint fmt crds readme bed cluster-up cluster-down cluster-smoke hostile soak bench bench-micro bench-stop bench-loadgen audit deps clean
+.PHONY: help demo test drill fuzz lint fmt crds readme bed cluster-up cluster-down cluster-smoke hostile soak bench bench-profile bench-micro bench-stop bench-loadgen audit deps clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -97,6 +97,11 @@ soak: ## Mixed traffic, faults and changing plans for SOAK_SECONDS (600): memory
 bench: ## The proxy beside HAProxy, nginx, Envoy and toxiproxy; installs what it lacks. BENCH_ARGS="forward-64 --rounds 3 --only ours,haproxy"
 	benches/peers/deps.sh
 	$(CARGO) bench -p glooshot --bench peers -- $(BENCH_ARGS)
+
+bench-profile: ## Where the processor time of a forwarded request goes, ours and HAProxy's, by perf
+	benches/peers/deps.sh
+	$(CARGO) bench -p glooshot --bench peers --no-run
+	CARGO="$(CARGO)" benches/peers/profile.sh
 
 bench-micro: ## What each decision about a request costs: fault selection, gate, windows, conditions
 	$(CARGO) bench -p glooshot --bench micro

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Where the processor time of a forwarded request goes, in our proxy and in HAProxy: perf's profile of each while the bench loads it.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+# How long each is looked at, from when its first measurement has begun.
+SECONDS_EACH=8
+ROUNDS=8
+
+# In a shell of its own, which removes at its end what only the installation needs.
+(
+  . tests/install.sh
+  need perf linux-perf
+  install_missing
+)
+samples=$(mktemp -d)
+trap 'rm -rf "$samples"' EXIT
+
+# profile PROGRAM SUBJECT: samples of the process that the bench starts for that subject.
+profile() {
+  "${CARGO:-cargo}" bench --quiet -p glooshot --bench peers -- forward-64 --rounds "$ROUNDS" --only "$2" >"$samples/$2.bench" &
+  local bench=$! process=
+  until process=$(pgrep --parent "$(pgrep --parent "$bench" | head -n 1)" --exact "$1" 2>/dev/null); do
+    kill -0 "$bench" 2>/dev/null || { echo "the bench ended before $1 ran" >&2; return 1; }
+    sleep 0.05
+  done
+  perf record --quiet --event cpu-clock --freq 4999 --output "$samples/$2" --pid "$process" -- sleep "$SECONDS_EACH" 2>/dev/null
+  wait "$bench"
+}
+
+# shares SUBJECT KEY LEAST: what perf says by that key, down to that share in percent.
+shares() {
+  perf report --input "$samples/$1" --no-children --sort "$2" --percent-limit "$3" --stdio 2>/dev/null | sed '/^#/d; /^ *$/d; s/[ -]*$//'
+}
+
+for pair in glooshot:ours haproxy:haproxy; do
+  program=${pair%%:*} subject=${pair##*:}
+  profile "$program" "$subject"
+  printf '\n%s\n' "== $program"
+  sed -n '/CPU us/,$p' "$samples/$subject.bench" | head -n 2
+  printf '\n%s\n' "by where the code is from:"
+  shares "$subject" dso 0.5
+  printf '\n%s\n' "by function:"
+  shares "$subject" dso,symbol 0.5
+done
