@@ -3,7 +3,7 @@
 use std::{
     net::IpAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -47,32 +47,29 @@ pub(super) struct Progress {
     ticket: Mutex<Option<Ticket>>,
     pub(super) meter: Arc<Meter>,
     cut: CancellationToken,
-    authenticated: CancellationToken,
     called: AtomicBool,
 }
 
 impl Progress {
     pub(super) fn new(ticket: Ticket, meter: Arc<Meter>, cut: CancellationToken) -> Self {
-        Self {
-            ticket: Mutex::new(Some(ticket)),
-            meter,
-            cut,
-            authenticated: CancellationToken::new(),
-            called: AtomicBool::new(false),
-        }
+        Self { ticket: Mutex::new(Some(ticket)), meter, cut, called: AtomicBool::new(false) }
     }
 
     /// Returns at once if the peer is not authenticated, and never if it is.
     pub(super) async fn unless_authenticated(&self) {
-        if self.authenticated.is_cancelled() {
+        let authenticated = self.ticket().is_none();
+        if authenticated {
             std::future::pending::<()>().await;
         }
     }
 
     fn authenticated(&self) {
-        self.authenticated.cancel();
+        drop(self.ticket().take());
         self.meter.lift();
-        drop(self.ticket.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    fn ticket(&self) -> MutexGuard<'_, Option<Ticket>> {
+        self.ticket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

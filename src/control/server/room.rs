@@ -226,8 +226,9 @@ impl Room {
         }
         let shared = experiment.conditions.iter().filter(|condition| condition.shared);
         let sums = shared.map(|condition| {
-            let tallies = others.iter().map(|other| Some(other.conditions.get(&condition.index)?.tally));
-            let tally = tallies.sum_all()?;
+            let tally = others.iter().try_fold(Tally::default(), |sum, other| {
+                Some(sum.plus(other.conditions.get(&condition.index)?.tally))
+            })?;
             Some(OthersSum { condition: condition.index, tally })
         });
         let sums = sums.collect::<Option<Vec<_>>>().filter(|sums| !sums.is_empty())?;
@@ -315,17 +316,6 @@ impl Injected {
         if self.pods.len() < MAX_REMEMBERED || self.pods.contains_key(pod) {
             self.pods.insert(pod.to_owned(), counts.injection.clone());
         }
-    }
-}
-
-/// Adds up tallies, unless one is missing.
-trait SumAll {
-    fn sum_all(self) -> Option<Tally>;
-}
-
-impl<I: Iterator<Item = Option<Tally>>> SumAll for I {
-    fn sum_all(mut self) -> Option<Tally> {
-        self.try_fold(Tally::default(), |sum, one| Some(sum.plus(one?)))
     }
 }
 

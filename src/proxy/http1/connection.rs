@@ -209,7 +209,7 @@ mod tests {
     use proptest::prelude::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
-    use super::*;
+    use super::{super::pieces, *};
 
     const BOUNDS: Bounds = Bounds { head_bytes: 8_192, fields: 100 };
 
@@ -348,13 +348,7 @@ mod tests {
                 "hello world\r\n\r\n",
             ]),
         ) {
-            let (mut pieces, mut left) = (Vec::new(), text.as_bytes());
-            for cut in cuts {
-                let (piece, rest) = left.split_at(cut.min(left.len()));
-                pieces.push(piece);
-                left = rest;
-            }
-            pieces.push(left);
+            let pieces = pieces(text, &cuts);
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let split = runtime.block_on(answered(&pieces));
             prop_assert_eq!(split, runtime.block_on(answered(&[text.as_bytes()])));

@@ -160,7 +160,7 @@ mod tests {
     use http::HeaderMap;
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::pieces, *};
 
     /// The data and the trailers that are read from these pieces, and what stands behind the body.
     fn read(mut decoder: Decoder, pieces: &[&[u8]]) -> Result<(Vec<u8>, HeaderMap, Vec<u8>), String> {
@@ -235,13 +235,7 @@ mod tests {
             end in prop::sample::select(vec!["0\r\n\r\n", "0\r\nx: y\r\n\r\n", "0;a\r\n\r\nEVIL", "0\n\r\n", "x"]),
         ) {
             let text = format!("5\r\nhello\r\n00a;b\r\n0123456789\r\n{end}");
-            let (mut pieces, mut left) = (Vec::new(), text.as_bytes());
-            for cut in cuts {
-                let (piece, rest) = left.split_at(cut.min(left.len()));
-                pieces.push(piece);
-                left = rest;
-            }
-            pieces.push(left);
+            let pieces = pieces(&text, &cuts);
             prop_assert_eq!(read(Decoder::chunks(), &pieces), read(Decoder::chunks(), &[text.as_bytes()]));
         }
     }

@@ -8,6 +8,8 @@ use http::{
 };
 use http_body::Body;
 
+use super::super::hop_by_hop::tokens;
+
 /// How the end of a request's body is told (RFC 9112 §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
@@ -78,9 +80,8 @@ pub(crate) fn field(name: &HeaderName, value: &HeaderValue, out: &mut Vec<u8>) {
 
 /// The names of the trailers that the head announces; no others are sent (RFC 9110 §6.6.2).
 pub(crate) fn announced(request: &Request<impl Sized>) -> Vec<HeaderName> {
-    let values = request.headers().get_all(TRAILER).iter();
-    let names = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
+    let names = request.headers().get_all(TRAILER).iter().flat_map(tokens);
+    names.filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
 }
 
 #[cfg(test)]

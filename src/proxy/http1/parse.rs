@@ -9,7 +9,7 @@ use http::{
 };
 use hyper::ext::ReasonPhrase;
 
-use super::{decode::Decoder, error::Error};
+use super::{super::hop_by_hop::tokens, decode::Decoder, error::Error};
 
 /// The head of an answer.
 #[derive(Debug)]
@@ -139,11 +139,8 @@ fn length(headers: &HeaderMap) -> Option<u64> {
 
 /// Whether the connection may be used again: `close` counts wherever it stands.
 fn keeps_alive(version: Version, headers: &HeaderMap) -> bool {
-    let says = |word: &[u8]| {
-        let values = headers.get_all(CONNECTION).iter();
-        let mut tokens = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-        tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(word))
-    };
+    let says =
+        |word: &[u8]| headers.get_all(CONNECTION).iter().flat_map(tokens).any(|token| token.eq_ignore_ascii_case(word));
     !says(b"close") && (version == Version::HTTP_11 || says(b"keep-alive"))
 }
 
