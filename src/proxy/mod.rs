@@ -72,6 +72,7 @@ mod transport;
 mod tunnel;
 mod unread;
 mod upload;
+mod whole;
 mod window;
 mod worker;
 

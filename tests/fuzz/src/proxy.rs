@@ -25,3 +25,5 @@ pub(crate) mod sniff;
 pub(crate) mod tapped_io;
 #[path = "../../../src/proxy/trailers.rs"]
 pub(crate) mod trailers;
+#[path = "../../../src/proxy/whole.rs"]
+pub(crate) mod whole;
