@@ -28,6 +28,7 @@ use super::{
     transport::Wire,
     tunnel,
     upload::{Upload, answer_in_time},
+    whole::Whole,
     worker::Worker,
 };
 
@@ -50,12 +51,13 @@ pub(crate) async fn forward(
     mut request: Request<Incoming>,
 ) -> Result<Forwarded, Stop> {
     let transport = &caller.front.transport;
-    let wire = transport.wire(request.version());
+    let version = request.version();
+    let wire = transport.wire(version);
     let upgrade = rewrite::rewrite(&mut request, &marks(worker, caller)).then(|| hyper::upgrade::on(&mut request));
     // Only HTTP/1.1 can switch; an upstream that is said to speak HTTP/2 is not asked to.
     let upgrade = upgrade.filter(|_| wire == Wire::Http1);
     let upload = (!request.body().is_end_stream()).then(Upload::begin);
-    let mut request = request.map(|body| RequestBody::of(body, upload.as_ref()));
+    let mut request = request.map(|body| RequestBody::of(Whole::of(body, version), upload.as_ref()));
     let (mut tried, mut pooled) = (Vec::new(), true);
     loop {
         let mut lease = connect(worker, caller, exchange, selection, wire, &mut tried, pooled).await?;

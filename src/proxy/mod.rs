@@ -74,6 +74,7 @@ mod tunnel;
 mod turn;
 mod unread;
 mod upload;
+mod whole;
 mod window;
 mod worker;
 
