@@ -66,7 +66,8 @@ pub(crate) async fn forward(
             Wire::Http2 => rewrite::to_http2(&mut request, &transport.scheme()),
         }
         lease.upload.clone_from(&upload);
-        let answer = answer_in_time(&worker.shared.limits, upload.as_ref(), lease.send(request)).await;
+        let patience = caller.patience();
+        let answer = answer_in_time(&worker.shared.limits, upload.as_ref(), patience, lease.send(request)).await;
         // An upstream that answers nothing may be stuck with all that is on this connection.
         let answer = answer.inspect_err(|_| lease.retire())?;
         let Failed { error, unsent, spare } = match answer {
