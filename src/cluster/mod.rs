@@ -3,6 +3,9 @@
 mod connect;
 pub(crate) mod definitions;
 mod error;
+pub(crate) mod install;
+pub(crate) mod objects;
+pub(crate) mod rollout;
 
 pub(crate) use connect::{Access, Cluster};
 pub(crate) use error::ClusterError;
