@@ -3,6 +3,7 @@
 mod bookinfo;
 mod cluster_options;
 mod control_options;
+mod controller;
 mod crds;
 mod demo;
 mod files;
@@ -44,6 +45,7 @@ enum Command {
     Bookinfo(bookinfo::Args),
     Validate(validate::Args),
     Register(register::Args),
+    Controller(Box<controller::Args>),
     Crds(crds::Args),
 }
 
@@ -71,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Bookinfo(args) => bookinfo::run(args),
         Command::Validate(args) => validate::run(&args),
         Command::Register(args) => register::run(&args),
+        Command::Controller(args) => controller::run(&args),
         Command::Crds(args) => crds::run(&args),
     };
     done.unwrap_or_else(|error| {

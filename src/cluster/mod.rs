@@ -4,5 +4,5 @@ mod connect;
 pub(crate) mod definitions;
 mod error;
 
-pub(crate) use connect::{Access, Cluster};
+pub(crate) use connect::{Access, Cluster, WATCH};
 pub(crate) use error::ClusterError;
