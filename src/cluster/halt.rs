@@ -7,10 +7,8 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{Cluster, ClusterError, objects::FIELD_MANAGER};
-
-/// Its name, and its keys.
-const NAME: &str = "glooshot-halt";
+use super::{Cluster, ClusterError, install::PART_OF, objects::FIELD_MANAGER};
+use crate::controller::{HALT_CONFIG_MAP, HALT_REASON, HALTED};
 
 /// Stops everything (`Some` reason), or allows it again.
 ///
@@ -22,10 +20,10 @@ pub(crate) async fn switch(cluster: &Cluster, namespace: &str, halted: Option<&s
     let map = json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": NAME, "labels": {"app.kubernetes.io/part-of": "glooshot"}},
-        "data": {"halted": halted.is_some().to_string(), "reason": halted.unwrap_or_default()},
+        "metadata": {"name": HALT_CONFIG_MAP, "labels": {PART_OF.0: PART_OF.1}},
+        "data": {HALTED: halted.is_some().to_string(), HALT_REASON: halted.unwrap_or_default()},
     });
-    match api.patch(NAME, &how, &Patch::Apply(&map)).await {
+    match api.patch(HALT_CONFIG_MAP, &how, &Patch::Apply(&map)).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_not_found() => Err(ClusterError::NotYet(format!(
             "there is no namespace {namespace}; --namespace says where Glooshot is installed"

@@ -29,6 +29,6 @@ pub use self::{
     data_path::DataPath,
     outcome::Outcome,
     progress::{Progress, ProgressEvent, ProgressSender, progress_channel},
-    run::Run,
+    run::{Run, TakenUp},
     stop::{StopHandle, StopSignal, stop_channel},
 };
