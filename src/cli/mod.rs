@@ -6,6 +6,7 @@ mod control_options;
 mod controller;
 mod crds;
 mod demo;
+mod disable;
 mod enable;
 mod files;
 mod halt;
@@ -16,9 +17,11 @@ mod options;
 mod progress;
 mod proxy;
 mod register;
+mod rescue;
 mod resume;
 mod run;
 mod transport_options;
+mod uninstall;
 mod validate;
 
 use std::process::ExitCode;
@@ -53,8 +56,11 @@ enum Command {
     Register(register::Args),
     Init(Box<init::Args>),
     Enable(enable::Args),
+    Disable(disable::Args),
     Halt(halt::Args),
     Resume(resume::Args),
+    Rescue(rescue::Args),
+    Uninstall(uninstall::Args),
     Controller(Box<controller::Args>),
     Crds(crds::Args),
 }
@@ -85,8 +91,11 @@ pub fn main() -> ExitCode {
         Command::Register(args) => register::run(&args),
         Command::Init(args) => init::run(&args),
         Command::Enable(args) => enable::run(&args),
+        Command::Disable(args) => disable::run(&args),
         Command::Halt(args) => halt::run(&args),
         Command::Resume(args) => resume::run(&args),
+        Command::Rescue(args) => rescue::run(&args),
+        Command::Uninstall(args) => uninstall::run(&args),
         Command::Controller(args) => controller::run(&args),
         Command::Crds(args) => crds::run(&args),
     };

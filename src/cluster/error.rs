@@ -55,6 +55,9 @@ pub(crate) enum ClusterError {
     /// Something else has to be done first.
     #[error("{0}")]
     NotYet(String),
+    /// Something of ours in the cluster could not be put back.
+    #[error("{0}")]
+    NotPutBack(String),
     /// A Deployment was written but its pods do not become ready.
     #[error(
         "deployments.apps/{name} is not ready: {}; `kubectl describe pods -n {namespace}` shows more, and this command may be \

@@ -109,9 +109,7 @@ fn part(name: &str, text: &str, values: &Values, target: &str) -> Result<Part, I
     environment.set_auto_escape_callback(|_| AutoEscape::Json);
     let Values { namespace, image, pull_secrets, proxy_pull_secrets, allow_hosts, prometheus } = values;
     let (prometheus_url, prometheus_image) = match prometheus {
-        PrometheusServer::Own { image } => {
-            (format!("http://{PROMETHEUS_SERVER}.{namespace}.svc:9090"), image.as_str())
-        }
+        PrometheusServer::Own { image } => (format!("http://{PROMETHEUS_SERVER}.{namespace}.svc:9090"), image.as_str()),
         PrometheusServer::At { url } => (url.clone(), ""),
     };
     let references: Vec<_> = pull_secrets.iter().map(|name| context! { name }).collect();
@@ -125,7 +123,8 @@ fn part(name: &str, text: &str, values: &Values, target: &str) -> Result<Part, I
     )?;
     // The engine takes the last line's end away.
     text.push('\n');
-    let objects = serde_saphyr::from_multiple(&text).map_err(|error| InstallError::Object(format!("{name}: {error}")))?;
+    let objects =
+        serde_saphyr::from_multiple(&text).map_err(|error| InstallError::Object(format!("{name}: {error}")))?;
     Ok(Part { text, objects })
 }
 
@@ -214,7 +213,10 @@ mod tests {
         for (everywhere, rule) in rules() {
             if rule.resources.iter().flatten().any(|resource| resource == "secrets") {
                 assert!(!everywhere, "{rule:?}");
-                assert!(!reads(&rule) || rule.resource_names.as_ref().is_some_and(|names| !names.is_empty()), "{rule:?}");
+                assert!(
+                    !reads(&rule) || rule.resource_names.as_ref().is_some_and(|names| !names.is_empty()),
+                    "{rule:?}"
+                );
             }
         }
     }

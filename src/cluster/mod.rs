@@ -3,6 +3,7 @@
 mod connect;
 pub(crate) mod definitions;
 mod error;
+pub(crate) mod experiments;
 pub(crate) mod halt;
 pub(crate) mod install;
 pub(crate) mod objects;

@@ -1,12 +1,13 @@
 //! Objects of any kind in a cluster: written by server-side apply, and removed.
 
+use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::{
     Api, ResourceExt as _,
-    api::{ApiResource, DeleteParams, Patch, PatchParams, ValidationDirective},
+    api::{ApiResource, DeleteParams, ListParams, Patch, PatchParams, ValidationDirective},
     core::{DynamicObject, GroupVersionKind},
 };
 
-use super::{Cluster, ClusterError, definitions::Change};
+use super::{Cluster, ClusterError, definitions::Change, install::PART_OF};
 
 /// Who owns the fields that are written here.
 pub(crate) const FIELD_MANAGER: &str = "glooshot";
@@ -48,6 +49,29 @@ pub(crate) async fn remove(cluster: &Cluster, object: &DynamicObject) -> Result<
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
         Err(error) => Err(cluster.explain(error)),
     }
+}
+
+/// Removes every RoleBinding of this name that belongs to an installation; gives the namespaces that had one.
+///
+/// # Errors
+/// When the cluster cannot be reached, or refuses.
+pub(crate) async fn remove_role_bindings(cluster: &Cluster, name: &str) -> Result<Vec<String>, ClusterError> {
+    let explain = |error| cluster.explain(error);
+    let ours = ListParams::default().labels(&format!("{}={}", PART_OF.0, PART_OF.1));
+    let all = Api::<RoleBinding>::all(cluster.client()).list_metadata(&ours).await.map_err(explain)?;
+    let mut namespaces = Vec::new();
+    for binding in all.items.iter().filter(|binding| binding.name_any() == name) {
+        let namespace = binding.namespace().unwrap_or_default();
+        let api = Api::<RoleBinding>::namespaced(cluster.client(), &namespace);
+        match api.delete(name, &DeleteParams::default()).await {
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            deleted => {
+                deleted.map_err(explain)?;
+                namespaces.push(namespace);
+            }
+        }
+    }
+    Ok(namespaces)
 }
 
 fn api(cluster: &Cluster, object: &DynamicObject) -> Api<DynamicObject> {

@@ -115,10 +115,16 @@ mod tests {
     #[test]
     fn a_deployment_is_ready_when_all_its_pods_are_and_none_of_an_older_version_is_left() {
         let status = |observed: i64, replicas: i32, updated: i32, available: i32| {
-            lacks(&json!({"observedGeneration": observed, "replicas": replicas, "updatedReplicas": updated, "availableReplicas": available}))
+            lacks(
+                &json!({"observedGeneration": observed, "replicas": replicas, "updatedReplicas": updated, "availableReplicas": available}),
+            )
         };
         assert_eq!(status(2, 2, 2, 2), None);
-        assert_eq!(status(1, 2, 2, 2).as_deref(), Some("2 of 2 pods are ready"), "it has not seen what was written last");
+        assert_eq!(
+            status(1, 2, 2, 2).as_deref(),
+            Some("2 of 2 pods are ready"),
+            "it has not seen what was written last"
+        );
         assert_eq!(status(2, 3, 2, 2).as_deref(), Some("2 of 2 pods are ready"), "one of before still runs");
         assert_eq!(status(2, 2, 1, 2).as_deref(), Some("1 of 2 pods are ready"));
         assert_eq!(lacks(&json!({})).as_deref(), Some("0 of 2 pods are ready"));
@@ -127,15 +133,20 @@ mod tests {
     #[test]
     fn pods_that_cannot_be_made_are_told_with_the_reason() {
         let condition = json!({"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"});
-        assert_eq!(lacks(&json!({"conditions": [condition]})).as_deref(), Some("its pods cannot be made: exceeded quota"));
+        assert_eq!(
+            lacks(&json!({"conditions": [condition]})).as_deref(),
+            Some("its pods cannot be made: exceeded quota")
+        );
     }
 
     #[test]
     fn a_pod_says_what_keeps_it() {
         let waiting = |reason: &str| {
             let state = json!({"waiting": {"reason": reason, "message": "no such image"}});
-            let container = json!({"name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state});
-            let pod = json!({"metadata": {"name": "p", "namespace": "n"}, "status": {"containerStatuses": [container]}});
+            let container =
+                json!({"name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state});
+            let pod =
+                json!({"metadata": {"name": "p", "namespace": "n"}, "status": {"containerStatuses": [container]}});
             pod_obstacle(&serde_json::from_value(pod).unwrap())
         };
         assert_eq!(waiting("ContainerCreating"), None);

@@ -19,6 +19,7 @@
 //! | `eyes` | the watches of one run |
 //! | `world` | reads and writes at the API server |
 //! | `follow` | what happens by itself: plans follow the cluster, trips and foreign edits are told |
+//! | `rescue` | everything put back without a controller |
 //! | `path` | all of it as the engine's data path |
 
 mod amount;
@@ -34,6 +35,7 @@ mod pods;
 mod ports;
 mod preflight;
 pub mod record;
+mod rescue;
 mod steps;
 mod target;
 mod world;
@@ -54,6 +56,7 @@ use self::world::World;
 pub use self::{
     path::RedirectPath,
     preflight::{Finding, Reason, Severity},
+    rescue::{Redirected, Rescue},
 };
 use crate::{control::server::Hub, engine::data_path::PathError, proxy::Moment};
 

@@ -340,6 +340,32 @@ impl World {
         }
     }
 
+    /// All Services of a namespace, or of all of them.
+    pub(super) async fn all_services(&self, namespace: Option<&str>) -> Result<Vec<Service>, PathError> {
+        let listed = pages(&self.services_of(namespace), ListParams::default()).await;
+        listed.map_err(|error| failed("Services cannot be listed", namespace.unwrap_or("any"), &error))
+    }
+
+    /// For what there are origins, and for which Experiment's uid each, in a namespace or in all of them.
+    pub(super) async fn held(&self, namespace: Option<&str>) -> Result<Vec<(Held, String)>, PathError> {
+        let ours = ListParams::default().labels(&format!("{}={US},{EXPERIMENT_UID}", names::MANAGED_BY));
+        let origins = metadata(&self.services_of(namespace), ours).await;
+        let origins =
+            origins.map_err(|error| failed("Services cannot be listed", namespace.unwrap_or("any"), &error))?;
+        let held = |origin: &PartialObjectMeta<Service>| {
+            let experiment = origin.labels().get(EXPERIMENT_UID).cloned()?;
+            Some((Held::by(origin)?, experiment))
+        };
+        Ok(origins.iter().filter_map(held).collect())
+    }
+
+    fn services_of(&self, namespace: Option<&str>) -> Api<Service> {
+        match namespace {
+            Some(namespace) => self.services(namespace),
+            None => Api::all(self.client.clone()),
+        }
+    }
+
     /// What an Experiment holds: its origins, which are made first and removed last, and whatever Service is annotated with it.
     pub(super) async fn held_by(&self, experiment_uid: &str) -> Result<Vec<Held>, PathError> {
         let all = Api::<Service>::all(self.client.clone());
@@ -347,11 +373,7 @@ impl World {
         let mut held = BTreeSet::new();
         let origins = ListParams::default().labels(&format!("{EXPERIMENT_UID}={experiment_uid}"));
         for origin in metadata(&all, origins).await.map_err(|error| failed(what, "any", &error))? {
-            let (Some(name), Some(uid)) = (origin.annotations().get(SERVICE), origin.labels().get(SERVICE_UID)) else {
-                continue;
-            };
-            let namespace = origin.namespace().unwrap_or_default();
-            held.insert(Held { service: ServiceName { namespace, name: name.clone() }, service_uid: uid.clone() });
+            held.extend(Held::by(&origin));
         }
         for service in metadata(&all, ListParams::default()).await.map_err(|error| failed(what, "any", &error))? {
             let annotation = service.annotations().get(names::REDIRECT).and_then(|text| Record::parse(text).ok());
@@ -373,6 +395,15 @@ impl World {
 pub(super) struct Held {
     pub(super) service: ServiceName,
     pub(super) service_uid: String,
+}
+
+impl Held {
+    /// What an origin is for.
+    fn by(origin: &PartialObjectMeta<Service>) -> Option<Self> {
+        let name = origin.annotations().get(SERVICE)?.clone();
+        let service_uid = origin.labels().get(SERVICE_UID)?.clone();
+        Some(Self { service: ServiceName { namespace: origin.namespace().unwrap_or_default(), name }, service_uid })
+    }
 }
 
 fn unwritten(error: serde_json::Error) -> PathError {
