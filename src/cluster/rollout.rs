@@ -97,6 +97,12 @@ fn container_obstacle(container: &ContainerStatus, pod: &str, namespace: &str) -
         "CrashLoopBackOff" => {
             Some(format!("pod {pod} ends again and again: `kubectl logs -n {namespace} {pod} --previous` shows why"))
         }
+        // The kubelet says the same in two ways by turns.
+        "ErrImagePull" | "ImagePullBackOff" => {
+            let message = waiting.message.as_deref().unwrap_or_default();
+            let cause = message.rsplit_once("ErrImagePull: ").map_or(message, |(_, cause)| cause);
+            Some(format!("pod {pod}: its image cannot be pulled: {cause}"))
+        }
         _ => Some(format!("pod {pod}: {reason}: {}", waiting.message.as_deref().unwrap_or("no reason given"))),
     }
 }
@@ -150,7 +156,9 @@ mod tests {
             pod_obstacle(&serde_json::from_value(pod).unwrap())
         };
         assert_eq!(waiting("ContainerCreating"), None);
-        assert_eq!(waiting("ErrImagePull").as_deref(), Some("pod p: ErrImagePull: no such image"));
+        assert_eq!(waiting("CreateContainerConfigError").as_deref(), Some("pod p: CreateContainerConfigError: no such image"));
+        assert_eq!(waiting("ErrImagePull").as_deref(), Some("pod p: its image cannot be pulled: no such image"));
+        assert_eq!(waiting("ErrImagePull"), waiting("ImagePullBackOff"));
         assert!(waiting("CrashLoopBackOff").unwrap().contains("kubectl logs -n n p --previous"));
     }
 }

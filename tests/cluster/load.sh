@@ -20,8 +20,10 @@ done
 "$here/image.py" "$work/prometheus.tar" "$prometheus_image" "$prometheus/prometheus"
 imports=()
 for node in "${nodes[@]}"; do
-  "$here/on.sh" "$bed" "$node" ctr --namespace k8s.io images import "$work/glooshot.tar" "$work/prometheus.tar" >/dev/null &
-  imports+=($!)
+  for image in glooshot prometheus; do
+    "$here/on.sh" "$bed" "$node" ctr --namespace k8s.io images import "$work/$image.tar" >/dev/null &
+    imports+=($!)
+  done
 done
 for import in "${imports[@]}"; do wait "$import" || die "an image cannot be imported"; done
 say "bed $bed has $glooshot_image and $prometheus_image"
