@@ -225,7 +225,7 @@ impl Controller {
             _ = everything => tracing::error!("the watch of Experiments has ended"),
         }
         self.ready.store(false, Ordering::Relaxed);
-        let abandoned = context.runs.abandon();
+        let abandoned = context.runs.abandon().await;
         if abandoned > 0 {
             tracing::info!(abandoned, "runs are left to the next leader");
         }
@@ -302,7 +302,7 @@ async fn heed_reign<P: Paths>(context: Arc<Context<P>>) {
                 context.ask(&object).await;
             }
         } else if !leads && led {
-            let abandoned = context.runs.abandon();
+            let abandoned = context.runs.abandon().await;
             tracing::warn!(abandoned, "runs are left to the next leader");
         }
         led = leads;
