@@ -44,9 +44,11 @@ pub(crate) struct World {
     /// One for each namespace that is watched, or one for all.
     services: Vec<Store<Service>>,
     pods: Vec<Store<Pod>>,
-    /// The index, and when it was made.
-    index: Arc<Mutex<Option<(Moment, Arc<Index>)>>>,
+    index: Arc<Mutex<Option<Made>>>,
 }
+
+/// An index, and when it was made.
+type Made = (Moment, Arc<Index>);
 
 impl World {
     /// A world in these caches.

@@ -326,7 +326,7 @@ async fn sweep<P: Paths>(context: Arc<Context<P>>) {
             match timeout(RELEASE, context.paths.release(&uid)).await {
                 Ok(Ok(())) => context.runs.remove(&uid),
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, %uid, "what a deleted Experiment left could not be put back yet")
+                    tracing::warn!(%error, %uid, "what a deleted Experiment left could not be put back yet");
                 }
                 Err(_) => tracing::warn!(%uid, "what a deleted Experiment left was not put back in time; trying again"),
             }

@@ -102,6 +102,8 @@ pub(crate) struct Begin<P> {
     pub(crate) taken_up: Option<TakenUp>,
     /// Asks for another look at its Experiment.
     pub(crate) poke: Poke,
+    /// What a path is doing or waiting for.
+    pub(crate) stage: fn(&P) -> String,
 }
 
 impl Runs {
@@ -116,7 +118,7 @@ impl Runs {
         if runs.contains_key(uid) {
             return false;
         }
-        let Begin { run, path, scenario, taken_up, poke } = begin;
+        let Begin { run, path, scenario, taken_up, poke, stage } = begin;
         let (stop, signal) = stop_channel();
         let (progress, events) = progress_channel();
         let mut recorder = Recorder::of(&scenario);
@@ -132,7 +134,11 @@ impl Runs {
             sight: Sight::new(&scenario),
             scenario: Arc::new(scenario),
             stop,
-            counts: Box::new(move || Counts { injection: path.injection(), missing_callers: path.missing_callers() }),
+            counts: Box::new(move || Counts {
+                injection: path.injection(),
+                missing_callers: path.missing_callers(),
+                stage: stage(&path),
+            }),
             samples: 0,
             outcome: None,
             written: None,

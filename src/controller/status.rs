@@ -83,6 +83,8 @@ pub(crate) struct Counts {
     pub(crate) injection: Vec<InjectionStatus>,
     /// Origins that have not come.
     pub(crate) missing_callers: Vec<String>,
+    /// What the path is doing or waiting for.
+    pub(crate) stage: String,
 }
 
 impl Sight {
@@ -140,11 +142,11 @@ impl Sight {
         use ConditionType::{Accepted, CallersSeen, ConditionsObserved, FaultsActive, Restored, Routed};
         let mut conditions = vec![condition(Accepted, True, reason::VALID, "")];
         conditions.push(match (&self.data_path, self.settling) {
-            (None, _) => condition(Routed, False, reason::ROUTING, ""),
+            (None, _) => condition(Routed, False, reason::ROUTING, &counts.stage),
             (Some(_), true) => {
                 condition(Routed, True, reason::SETTLING, "routed, without faults, so that callers come")
             }
-            (Some(_), false) => condition(Routed, True, reason::ROUTED, ""),
+            (Some(_), false) => condition(Routed, True, reason::ROUTED, &counts.stage),
         });
         if self.started.is_some() {
             if scenario.faults.iter().any(|fault| !fault.origins.is_empty()) {
@@ -293,7 +295,7 @@ mod tests {
             (with(&[]), ConditionsObserved, Some((Unknown, reason::NO_DATA_YET))),
             (with(&[sample(0, 1.0), sample(1, f64::NAN)]), ConditionsObserved, Some((Unknown, reason::NO_DATA_YET))),
             (with(&[sample(0, 1.0), sample(1, 0.0)]), ConditionsObserved, Some((True, reason::OBSERVED))),
-            (with(&[error.clone()]), ConditionsObserved, Some((False, reason::QUERY_ERROR))),
+            (with(&[error]), ConditionsObserved, Some((False, reason::QUERY_ERROR))),
             (with(&[ProgressEvent::Paused("blind".to_owned())]), FaultsActive, Some((False, reason::PAUSED))),
             (
                 with(&[ProgressEvent::Paused("blind".to_owned()), ProgressEvent::Resumed]),

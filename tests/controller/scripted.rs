@@ -119,6 +119,10 @@ impl Paths for Script {
         }
     }
 
+    fn stage(_: &ScriptedPath) -> String {
+        "a stage".to_owned()
+    }
+
     async fn release(&self, uid: &str) -> Result<(), PathError> {
         self.note("release", uid);
         if self.stuck.load(Ordering::SeqCst) {
