@@ -26,8 +26,8 @@ fn pod(name: &str, labels: &Value, ip: &str) -> std::sync::Arc<Pod> {
 }
 
 fn slice(family: &str, port: &str, endpoints: &Value) -> std::sync::Arc<EndpointSlice> {
-    let value = json!({"addressType": family, "ports": [{"name": port, "port": 9080}], "endpoints": endpoints});
-    std::sync::Arc::new(from(value))
+    let slice = json!({"addressType": family, "ports": [{"name": port, "port": 9080}], "endpoints": endpoints});
+    std::sync::Arc::new(from(json!(slice)))
 }
 
 fn endpoints_of(slices: &[std::sync::Arc<EndpointSlice>]) -> Vec<(String, Option<String>)> {
