@@ -44,6 +44,7 @@ test: deps lint ## Everything with its small numbers: lint, unit, property and b
 	$(SUITE) demo $(TEST) --test demo
 	$(SUITE) bed tests/cluster/build.sh hyperkube
 	$(SUITE) api-server $(TEST) --test api_server
+	$(SUITE) controller $(TEST) --test controller
 	@$(SUITE) --summary
 
 drill: deps ## The same tests with their large numbers

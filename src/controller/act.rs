@@ -22,7 +22,7 @@ use super::{
     observe::{FINALIZER, Observed, Refusal},
     pulse,
     report::{Note, Told},
-    runs::View,
+    runs::{Begin, View},
     status::{self, reason},
 };
 use crate::{
@@ -191,8 +191,8 @@ fn launch<P: Paths>(context: &Arc<Context<P>>, observed: &Observed, scenario: Sc
     let poke = context.poke(&observed.object);
     let (api, halt) = (experiments(context, &observed.object), context.halt.clone());
     let again = taken_up.is_some();
-    let pulse = |stop| vec![tokio::spawn(pulse::beat(api, name, uid.clone(), halt, live, stop))];
-    if context.runs.start(&observed.uid, run, path, scenario, taken_up, poke, pulse) {
+    let beside = |stop| tokio::spawn(pulse::beat(api, name, uid, halt, live, stop));
+    if context.runs.start(&observed.uid, Begin { run, path, scenario, taken_up, poke, stage: P::stage }, beside) {
         tracing::info!(experiment = %observed.name(), again, "a run begins");
         context.metrics.started(again);
     }
@@ -204,7 +204,7 @@ fn tell<P: Paths>(context: &Context<P>, observed: &Observed) -> Told {
         let View { scenario, sight, counts, .. } = &view;
         let status = Box::new(sight.status(scenario, counts));
         let note = Note::of_phase(&observed.status, &status);
-        Told::Going { status, note, view }
+        Told::Going { status, note, view: Box::new(view) }
     })
 }
 

@@ -9,20 +9,10 @@ use glooshot_api::names::{KnownPort, ServiceName, ServicePort};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt as _;
 
+use crate::paths::redirect::{names, pods};
+
 /// Subsets of one Service at the most: a label with a new value for each pod is no version.
 const MAX_SUBSETS: usize = 64;
-/// Labels that controllers write: they tell pods of one version apart.
-const OF_CONTROLLERS: [&str; 3] = ["pod-template-hash", "controller-revision-hash", "pod-template-generation"];
-
-/// The subset that a pod belongs to among the pods of a selector: the values of its other labels, in the order of their keys.
-pub(crate) fn subset(labels: &BTreeMap<String, String>, is_fixed: impl Fn(&str) -> bool) -> Option<String> {
-    // A label with a prefix belongs to a tool, not to the person who told versions apart.
-    let tells = |key: &str| !is_fixed(key) && !key.contains('/') && !OF_CONTROLLERS.contains(&key);
-    let values: Vec<&str> =
-        labels.iter().filter(|(key, value)| tells(key) && !value.is_empty()).map(|(_, value)| value.as_str()).collect();
-    if values.is_empty() { None } else { Some(values.join("-")) }
-}
-
 /// What references are resolved against, and who may be named as a caller.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Index {
@@ -38,14 +28,14 @@ pub(crate) type OriginalSelector = dyn Fn(&Service) -> Option<BTreeMap<String, S
 /// The index over all Services and pods. `original` knows the selector that a routed Service has had before.
 pub(crate) fn index<'a>(
     services: impl IntoIterator<Item = &'a Service>,
-    pods: impl IntoIterator<Item = &'a Pod>,
+    all: impl IntoIterator<Item = &'a Pod>,
     original: &OriginalSelector,
 ) -> Index {
     let mut by_namespace: BTreeMap<String, Vec<&Pod>> = BTreeMap::new();
     let mut callers = BTreeSet::new();
-    for pod in pods {
+    for pod in all.into_iter().filter(|pod| !names::is_ours(&pod.metadata)) {
         let namespace = pod.namespace().unwrap_or_default();
-        if let Some(name) = application(pod) {
+        if let Some(name) = pods::application(pod) {
             callers.insert(ServiceName { namespace: namespace.clone(), name: name.to_owned() });
         }
         by_namespace.entry(namespace).or_default().push(pod);
@@ -54,8 +44,8 @@ pub(crate) fn index<'a>(
     for service in services {
         let Some(selector) = original(service) else { continue };
         let name = ServiceName { namespace: service.namespace().unwrap_or_default(), name: service.name_any() };
-        let pods = by_namespace.get(&name.namespace).map(Vec::as_slice).unwrap_or_default();
-        let subsets = subsets(&selector, pods);
+        let candidates = by_namespace.get(&name.namespace).map(Vec::as_slice).unwrap_or_default();
+        let subsets = subsets(&selector, candidates);
         let numbers = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten()).map(|port| port.port);
         for number in numbers.filter_map(|number| u16::try_from(number).ok()) {
             let port = ServicePort { service: name.clone(), port: number };
@@ -68,23 +58,10 @@ pub(crate) fn index<'a>(
     Index { ports, callers: callers.into_iter().collect() }
 }
 
-/// The name by which a pod's application calls itself.
-pub(crate) fn application(pod: &Pod) -> Option<&str> {
-    let labels = pod.metadata.labels.as_ref()?;
-    ["app", "app.kubernetes.io/name", "k8s-app"].iter().find_map(|key| labels.get(*key)).map(String::as_str)
-}
-
-fn subsets(selector: &BTreeMap<String, String>, pods: &[&Pod]) -> Vec<String> {
-    if selector.is_empty() {
-        return Vec::new();
-    }
-    let none = BTreeMap::new();
-    let found: BTreeSet<String> = pods
-        .iter()
-        .map(|pod| pod.metadata.labels.as_ref().unwrap_or(&none))
-        .filter(|labels| selector.iter().all(|(key, value)| labels.get(key) == Some(value)))
-        .filter_map(|labels| subset(labels, |key| selector.contains_key(key)))
-        .collect();
+/// As the data path tells the pods of a Service apart.
+fn subsets(selector: &BTreeMap<String, String>, candidates: &[&Pod]) -> Vec<String> {
+    let selected = candidates.iter().filter(|pod| pods::is_selected(pod, selector));
+    let found: BTreeSet<String> = selected.filter_map(|pod| pods::subset(pod, selector)).collect();
     found.into_iter().take(MAX_SUBSETS).collect()
 }
 
@@ -164,16 +141,6 @@ mod tests {
     fn a_pod_without_a_service_can_be_named_as_a_caller() {
         let elsewhere = ServiceName { namespace: "elsewhere".to_owned(), name: "reviews".to_owned() };
         assert!(bookinfo().callers.contains(&elsewhere));
-    }
-
-    #[test]
-    fn several_labels_make_one_subset_in_the_order_of_their_keys() {
-        let labels: BTreeMap<String, String> =
-            [("version", "v4"), ("app", "reviews"), ("track", "canary"), ("empty", "")]
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .into();
-        assert_eq!(subset(&labels, |key| key == "app").as_deref(), Some("canary-v4"));
-        assert_eq!(subset(&labels, |key| key != "empty"), None);
     }
 
     #[test]

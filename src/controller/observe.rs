@@ -42,9 +42,11 @@ pub(crate) struct World {
     /// One for each namespace that is watched, or one for all.
     services: Vec<Store<Service>>,
     pods: Vec<Store<Pod>>,
-    /// The index, and when it was made.
-    index: Arc<Mutex<Option<(Moment, Arc<Index>)>>>,
+    index: Arc<Mutex<Option<Made>>>,
 }
+
+/// An index, and when it was made.
+type Made = (Moment, Arc<Index>);
 
 impl World {
     /// A world in these caches.
@@ -241,8 +243,10 @@ fn resolve<P: Paths>(context: &Context<P>, object: &DynamicObject) -> Result<Sce
 pub(crate) fn parse(object: &DynamicObject) -> Result<Experiment, String> {
     let mut data = object.data.clone();
     let Some(spec) = data.get_mut("spec").map(serde_json::Value::take) else { return Err("has no spec".to_owned()) };
-    let spec =
-        serde_path_to_error::deserialize(spec).map_err(|error| format!("spec.{}: {}", error.path(), error.inner()))?;
+    let spec = serde_path_to_error::deserialize(spec).map_err(|error| match error.path().to_string().as_str() {
+        "." => format!("spec: {}", error.inner()),
+        path => format!("spec.{path}: {}", error.inner()),
+    })?;
     let mut experiment = Experiment::new(&object.name_any(), spec);
     experiment.metadata = object.metadata.clone();
     Ok(experiment)

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::{
     engine::{DataPath, data_path::PathError},
-    paths::redirect::{Owner, Redirect, RedirectPath},
+    paths::redirect::{Owner, Redirect, RedirectPath, Stage},
     proxy::Moment,
 };
 
@@ -20,6 +20,9 @@ pub trait Paths: Send + Sync + 'static {
     /// while `live`, the moment at which the Experiment and the halt switch were last seen, is recent.
     fn path(&self, owner: Owner, deadline: Timestamp, live: watch::Receiver<Moment>) -> Self::Path;
 
+    /// What a path is doing or waiting for, in a sentence; empty when there is nothing to say.
+    fn stage(path: &Self::Path) -> String;
+
     /// Puts back everything in the world that the Experiment with this uid holds. Idempotent.
     fn release(&self, experiment_uid: &str) -> impl Future<Output = Result<(), PathError>> + Send;
 }
@@ -29,6 +32,13 @@ impl Paths for Redirect {
 
     fn path(&self, owner: Owner, deadline: Timestamp, live: watch::Receiver<Moment>) -> RedirectPath {
         Self::path(self, owner, deadline, live)
+    }
+
+    fn stage(path: &RedirectPath) -> String {
+        let progress = path.progress();
+        let Stage { message, findings, .. } = &*progress.borrow();
+        let warnings = findings.iter().map(|(service, finding)| format!("; Service {service}: {finding}"));
+        format!("{message}{}", warnings.collect::<String>())
     }
 
     async fn release(&self, experiment_uid: &str) -> Result<(), PathError> {

@@ -38,7 +38,7 @@ pub(crate) enum Told {
         /// Worth an event.
         note: Option<Note>,
         /// What it was made from.
-        view: View,
+        view: Box<View>,
     },
     /// A status, and the Report where there is one.
     Status {
@@ -206,4 +206,50 @@ async fn publish<P: Paths>(context: &Context<P>, observed: &Observed, note: Note
 
 fn manager() -> PatchParams {
     PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use glooshot_api::status::ExperimentResult;
+
+    use super::*;
+    use crate::controller::status::condition;
+
+    fn holding(kinds: &[ConditionType]) -> ExperimentStatus {
+        let conditions = kinds.iter().map(|kind| condition(*kind, ConditionStatus::True, "Because", ""));
+        ExperimentStatus { conditions: conditions.collect(), ..ExperimentStatus::default() }
+    }
+
+    #[test]
+    fn what_is_newly_so_is_worth_an_event_and_what_was_so_before_is_not() {
+        use ConditionType::{FaultsActive, Routed};
+        let table: [(&[ConditionType], &[ConditionType], Option<&str>); 5] = [
+            (&[], &[], None),
+            (&[], &[Routed], Some("Routed")),
+            (&[Routed], &[Routed], None),
+            (&[Routed], &[Routed, FaultsActive], Some("FaultsOn")),
+            (&[Routed, FaultsActive], &[Routed], None),
+        ];
+        for (before, after, expected) in table {
+            let note = Note::of_phase(&holding(before), &holding(after));
+            assert_eq!(note.as_ref().map(|note| note.reason), expected, "{before:?} {after:?}");
+        }
+    }
+
+    #[test]
+    fn a_result_is_told_with_its_reasons() {
+        let status = |state, report: &[(&str, &str)]| ExperimentStatus {
+            result: Some(ExperimentResult {
+                state,
+                failure_report: report.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+                ..ExperimentResult::default()
+            }),
+            ..ExperimentStatus::default()
+        };
+        let failed = status(ResultState::Failed, &[("value", "0.5"), ("threshold", "0.01")]);
+        let note = Note::concluded(&failed).unwrap();
+        assert_eq!((note.warning, note.reason, note.text.as_str()), (true, "Failed", "threshold: 0.01, value: 0.5"));
+        assert!(!Note::concluded(&status(ResultState::Succeeded, &[])).unwrap().warning);
+        assert_eq!(Note::concluded(&status(ResultState::Started, &[])), None);
+    }
 }

@@ -225,7 +225,7 @@ impl Controller {
             _ = everything => tracing::error!("the watch of Experiments has ended"),
         }
         self.ready.store(false, Ordering::Relaxed);
-        let abandoned = context.runs.abandon();
+        let abandoned = context.runs.abandon().await;
         if abandoned > 0 {
             tracing::info!(abandoned, "runs are left to the next leader");
         }
@@ -302,7 +302,7 @@ async fn heed_reign<P: Paths>(context: Arc<Context<P>>) {
                 context.ask(&object).await;
             }
         } else if !leads && led {
-            let abandoned = context.runs.abandon();
+            let abandoned = context.runs.abandon().await;
             tracing::warn!(abandoned, "runs are left to the next leader");
         }
         led = leads;
@@ -326,7 +326,7 @@ async fn sweep<P: Paths>(context: Arc<Context<P>>) {
             match timeout(RELEASE, context.paths.release(&uid)).await {
                 Ok(Ok(())) => context.runs.remove(&uid),
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, %uid, "what a deleted Experiment left could not be put back yet")
+                    tracing::warn!(%error, %uid, "what a deleted Experiment left could not be put back yet");
                 }
                 Err(_) => tracing::warn!(%uid, "what a deleted Experiment left was not put back in time; trying again"),
             }

@@ -3,13 +3,15 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use futures::{FutureExt as _, future::BoxFuture};
 use glooshot_api::{
     names::ServiceName,
-    report::{ConditionHistory, ReportSpec},
+    report::ReportSpec,
     scenario::{Scenario, TriggerRule},
     verdict::Rules,
 };
@@ -17,7 +19,7 @@ use tokio::{
     select,
     sync::mpsc,
     task::JoinHandle,
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_util::task::AbortOnDropHandle;
 
@@ -35,6 +37,12 @@ use crate::{
 
 /// Between two writes of a status in which nothing has changed that a person waits for.
 pub(crate) const QUIET: Duration = Duration::from_secs(5);
+
+/// For the engine to end when its run is abandoned: its future is dropped, which waits for nothing.
+const CUT: Duration = Duration::from_secs(2);
+
+/// The engine at work.
+type Engine = BoxFuture<'static, std::thread::Result<Result<Outcome, ConditionError>>>;
 
 /// The runs of this process. Cheap to clone.
 #[derive(Clone, Default)]
@@ -54,8 +62,9 @@ struct Entry {
     samples: u64,
     outcome: Option<Arc<Outcome>>,
     written: Option<Written>,
-    /// Everything that goes on for the run; it ends with the entry.
-    _tasks: Vec<AbortOnDropHandle<()>>,
+    /// The engine, and what follows it; it ends with the entry, and so does what goes on beside it.
+    run: AbortOnDropHandle<()>,
+    _beside: AbortOnDropHandle<()>,
 }
 
 /// What was written last.
@@ -81,54 +90,67 @@ pub(crate) struct View {
     samples: u64,
 }
 
+/// A run that is about to begin.
+pub(crate) struct Begin<P> {
+    /// What the engine is given.
+    pub(crate) run: Run<P>,
+    /// Where it runs.
+    pub(crate) path: Arc<P>,
+    /// What it runs.
+    pub(crate) scenario: Scenario,
+    /// Where another process left it.
+    pub(crate) taken_up: Option<TakenUp>,
+    /// Asks for another look at its Experiment.
+    pub(crate) poke: Poke,
+    /// What a path is doing or waiting for.
+    pub(crate) stage: fn(&P) -> String,
+}
+
 impl Runs {
-    /// Starts a run, or takes one up; false when there is one already.
+    /// Starts a run, or takes one up, and what goes on `beside` it; false when there is one already.
     pub(crate) fn start<P: DataPath>(
         &self,
         uid: &str,
-        run: Run<P>,
-        path: Arc<P>,
-        scenario: Scenario,
-        taken_up: Option<TakenUp>,
-        poke: Poke,
-        more: impl FnOnce(StopHandle) -> Vec<JoinHandle<()>>,
+        begin: Begin<P>,
+        beside: impl FnOnce(StopHandle) -> JoinHandle<()>,
     ) -> bool {
         let mut runs = self.lock();
         if runs.contains_key(uid) {
             return false;
         }
+        let Begin { run, path, scenario, taken_up, poke, stage } = begin;
         let (stop, signal) = stop_channel();
         let (progress, events) = progress_channel();
-        let history = taken_up.as_ref().map(|run| run.history.clone()).unwrap_or_default();
-        let engine = tokio::spawn(run.progress(progress).taken_up(taken_up).run(signal));
-        let follow = tokio::spawn(self.clone().follow(uid.to_owned(), AbortOnDropHandle::new(engine), events, poke));
-        let tasks = more(stop.clone()).into_iter().chain([follow]).map(AbortOnDropHandle::new).collect();
-        let sight = Sight::new(&scenario);
+        let mut recorder = Recorder::of(&scenario);
+        recorder.take_in(taken_up.as_ref().map(|run| run.history.as_slice()).unwrap_or_default());
+        // In the same task as what follows it: when that is gone, the engine is, and its guard has cut the faults.
+        let engine = AssertUnwindSafe(run.progress(progress).taken_up(taken_up).run(signal)).catch_unwind().boxed();
+        let follow = tokio::spawn(self.clone().follow(uid.to_owned(), engine, events, poke));
+        let beside = beside(stop.clone());
         let entry = Entry {
             name: scenario.experiment.to_string(),
             targets: targets(&scenario),
-            recorder: recorder(&scenario, &history),
+            recorder,
+            sight: Sight::new(&scenario),
             scenario: Arc::new(scenario),
             stop,
-            counts: Box::new(move || Counts { injection: path.injection(), missing_callers: path.missing_callers() }),
-            sight,
+            counts: Box::new(move || Counts {
+                injection: path.injection(),
+                missing_callers: path.missing_callers(),
+                stage: stage(&path),
+            }),
             samples: 0,
             outcome: None,
             written: None,
-            _tasks: tasks,
+            run: AbortOnDropHandle::new(follow),
+            _beside: AbortOnDropHandle::new(beside),
         };
         runs.insert(uid.to_owned(), entry);
         true
     }
 
     /// Follows one run to its end.
-    async fn follow(
-        self,
-        uid: String,
-        mut engine: AbortOnDropHandle<Result<Outcome, ConditionError>>,
-        mut events: mpsc::Receiver<Progress>,
-        poke: Poke,
-    ) {
+    async fn follow(self, uid: String, mut engine: Engine, mut events: mpsc::Receiver<Progress>, poke: Poke) {
         let mut ticks = interval(QUIET);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let ended = loop {
@@ -142,7 +164,7 @@ impl Runs {
         let outcome = match ended {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(error)) => Outcome::interrupted(&error.to_string()),
-            Err(error) => Outcome::interrupted(&format!("the engine failed ({error}); its faults are off")),
+            Err(_panic) => Outcome::interrupted("the engine failed, which is a fault of glooshot; its faults are off"),
         };
         if let Some(entry) = self.lock().get_mut(&uid) {
             entry.outcome = Some(Arc::new(outcome));
@@ -225,10 +247,19 @@ impl Runs {
         drop(removed);
     }
 
-    /// Forgets every run, and cuts those that go on: somebody else leads now, and takes them up.
-    pub(crate) fn abandon(&self) -> usize {
+    /// Forgets every run, and cuts those that go on: somebody else leads now, and takes them up. Returns when none is left.
+    pub(crate) async fn abandon(&self) -> usize {
         let abandoned = std::mem::take(&mut *self.lock());
-        abandoned.len()
+        let count = abandoned.values().filter(|entry| entry.outcome.is_none()).count();
+        for entry in abandoned.values() {
+            entry.run.abort();
+        }
+        for entry in abandoned.into_values() {
+            if timeout(CUT, entry.run).await.is_err() {
+                tracing::error!(experiment = %entry.name, "a run does not end; its faults end when nothing renews them");
+            }
+        }
+        count
     }
 
     /// The runs that go on.
@@ -279,10 +310,4 @@ pub(crate) fn targets(scenario: &Scenario) -> BTreeSet<ServiceName> {
         TriggerRule::Prometheus { .. } | TriggerRule::Webhook { .. } => None,
     });
     destinations.chain(observed).map(|destination| destination.service.clone()).collect()
-}
-
-fn recorder(scenario: &Scenario, history: &[ConditionHistory]) -> Recorder {
-    let mut recorder = Recorder::of(scenario);
-    recorder.take_in(history);
-    recorder
 }

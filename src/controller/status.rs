@@ -83,6 +83,8 @@ pub(crate) struct Counts {
     pub(crate) injection: Vec<InjectionStatus>,
     /// Origins that have not come.
     pub(crate) missing_callers: Vec<String>,
+    /// What the path is doing or waiting for.
+    pub(crate) stage: String,
 }
 
 impl Sight {
@@ -140,11 +142,11 @@ impl Sight {
         use ConditionType::{Accepted, CallersSeen, ConditionsObserved, FaultsActive, Restored, Routed};
         let mut conditions = vec![condition(Accepted, True, reason::VALID, "")];
         conditions.push(match (&self.data_path, self.settling) {
-            (None, _) => condition(Routed, False, reason::ROUTING, ""),
+            (None, _) => condition(Routed, False, reason::ROUTING, &counts.stage),
             (Some(_), true) => {
                 condition(Routed, True, reason::SETTLING, "routed, without faults, so that callers come")
             }
-            (Some(_), false) => condition(Routed, True, reason::ROUTED, ""),
+            (Some(_), false) => condition(Routed, True, reason::ROUTED, &counts.stage),
         });
         if self.started.is_some() {
             if scenario.faults.iter().any(|fault| !fault.origins.is_empty()) {
@@ -234,4 +236,129 @@ fn seconds(at: Timestamp) -> String {
 /// At most as long as the CRD allows.
 pub(crate) fn cut(message: &str) -> String {
     message.char_indices().take_while(|(at, letter)| at + letter.len_utf8() <= MAX_MESSAGE).map(|(_, c)| c).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::engine::tests::scripted_path::{query, scenario, traffic};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_560_182_904 + second).unwrap()
+    }
+
+    /// The status after these events, which came one second after the other.
+    fn after(events: &[ProgressEvent]) -> ExperimentStatus {
+        let scenario = scenario(vec![traffic(), query("up")]);
+        let mut sight = Sight::new(&scenario);
+        for (second, event) in events.iter().enumerate() {
+            sight.take_in(&Progress { at: at(i64::try_from(second).unwrap()), event: event.clone() });
+        }
+        sight.status(&scenario, &Counts::default())
+    }
+
+    fn found(status: &ExperimentStatus, kind: ConditionType) -> Option<(ConditionStatus, &str)> {
+        let found = status.conditions.iter().find(|condition| condition.kind == kind)?;
+        Some((found.status, found.reason.as_str()))
+    }
+
+    fn routed() -> ProgressEvent {
+        ProgressEvent::Routed { path: "Proxy", reason: "there is no mesh".to_owned() }
+    }
+
+    fn sample(condition: usize, value: f64) -> ProgressEvent {
+        ProgressEvent::Sample { condition, name: "a".to_owned(), value }
+    }
+
+    #[test]
+    fn each_step_shows_in_its_condition() {
+        use ConditionStatus::{False, True, Unknown};
+        use ConditionType::{ConditionsObserved, FaultsActive, Routed};
+        let on = [routed(), ProgressEvent::Settling(Duration::from_secs(5)), ProgressEvent::FaultsOn];
+        let error = ProgressEvent::QueryError {
+            condition: 1,
+            name: "b".to_owned(),
+            message: "refused".to_owned(),
+            in_a_row: 1,
+        };
+        let with = |more: &[ProgressEvent]| after(&[&on, more].concat());
+        let table = [
+            (after(&[]), Routed, Some((False, reason::ROUTING))),
+            (after(&[]), FaultsActive, Some((False, reason::ROUTING))),
+            (after(&[]), ConditionsObserved, None),
+            (after(&on[..1]), Routed, Some((True, reason::ROUTED))),
+            (after(&on[..2]), Routed, Some((True, reason::SETTLING))),
+            (with(&[]), Routed, Some((True, reason::ROUTED))),
+            (with(&[]), FaultsActive, Some((True, reason::ON))),
+            (with(&[]), ConditionsObserved, Some((Unknown, reason::NO_DATA_YET))),
+            (with(&[sample(0, 1.0), sample(1, f64::NAN)]), ConditionsObserved, Some((Unknown, reason::NO_DATA_YET))),
+            (with(&[sample(0, 1.0), sample(1, 0.0)]), ConditionsObserved, Some((True, reason::OBSERVED))),
+            (with(&[error]), ConditionsObserved, Some((False, reason::QUERY_ERROR))),
+            (with(&[ProgressEvent::Paused("blind".to_owned())]), FaultsActive, Some((False, reason::PAUSED))),
+            (
+                with(&[ProgressEvent::Paused("blind".to_owned()), ProgressEvent::Resumed]),
+                FaultsActive,
+                Some((True, reason::ON)),
+            ),
+            (with(&[ProgressEvent::FaultsOff { stop_latency: None }]), FaultsActive, Some((False, reason::ENDED))),
+        ];
+        for (status, kind, expected) in table {
+            assert_eq!(found(&status, kind), expected, "{kind:?} of {status:?}");
+        }
+    }
+
+    #[test]
+    fn it_is_pending_until_the_faults_are_on_and_started_from_then_on() {
+        let pending = after(&[routed()]).result.unwrap();
+        assert_eq!((pending.state, pending.time_started), (ResultState::Pending, None));
+        let started = after(&[routed(), ProgressEvent::FaultsOn]).result.unwrap();
+        assert_eq!(started.state, ResultState::Started);
+        assert_eq!(started.time_started.as_deref(), Some("2019-06-10T16:08:25.000000000Z"));
+    }
+
+    #[test]
+    fn samples_may_be_written_late_and_steps_may_not() {
+        let mut sight = Sight::new(&scenario(vec![traffic()]));
+        sight.take_in(&Progress { at: at(0), event: routed() });
+        let phase = sight.phase();
+        sight.take_in(&Progress { at: at(1), event: sample(0, 1.0) });
+        assert_eq!(sight.phase(), phase);
+        sight.take_in(&Progress { at: at(2), event: ProgressEvent::FaultsOn });
+        assert_ne!(sight.phase(), phase);
+    }
+
+    #[test]
+    fn a_transition_is_when_the_status_changed_and_not_when_the_reason_did() {
+        let written = |before: Option<&ExperimentStatus>, events: &[ProgressEvent], second| {
+            over(before, after(events), Some(1), at(second))
+        };
+        let first = written(None, &[routed(), ProgressEvent::Settling(Duration::ZERO)], 0);
+        let second = written(Some(&first), &[routed(), ProgressEvent::FaultsOn], 10);
+        let times = |status: &ExperimentStatus, kind: ConditionType| {
+            let found = status.conditions.iter().find(|condition| condition.kind == kind).unwrap();
+            found.last_transition_time.clone()
+        };
+        assert_eq!(times(&second, ConditionType::Routed), "2019-06-10T16:08:24Z");
+        assert_eq!(times(&second, ConditionType::FaultsActive), "2019-06-10T16:08:34Z");
+        assert!(second.conditions.iter().all(|condition| condition.observed_generation == Some(1)));
+        assert_eq!(written(Some(&second), &[routed(), ProgressEvent::FaultsOn], 20), second, "nothing is new");
+    }
+
+    #[test]
+    fn what_does_not_start_says_why_in_the_condition_that_it_is_about() {
+        let invalid = refused(ConditionType::Accepted, reason::INVALID, "spec.spec.duration: is too long");
+        assert_eq!(found(&invalid, ConditionType::Accepted), Some((ConditionStatus::False, reason::INVALID)));
+        let busy = refused(ConditionType::Routed, reason::TARGET_BUSY, "another has it");
+        assert_eq!(found(&busy, ConditionType::Accepted), Some((ConditionStatus::True, reason::VALID)));
+        assert_eq!(found(&busy, ConditionType::Routed), Some((ConditionStatus::False, reason::TARGET_BUSY)));
+        assert_eq!(busy.result.unwrap().state, ResultState::Pending);
+    }
+
+    #[test]
+    fn a_long_message_is_cut_at_a_letter() {
+        let cut = cut(&"ü".repeat(MAX_MESSAGE));
+        assert!(cut.len() <= MAX_MESSAGE && cut.chars().all(|letter| letter == 'ü'), "{}", cut.len());
+    }
 }

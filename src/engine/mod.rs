@@ -22,7 +22,7 @@ pub mod run;
 mod safety;
 pub mod stop;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use self::{
     condition::{AllowedHost, ConditionError, EgressPolicy, Prometheus},

@@ -63,15 +63,19 @@ fn when_the_leader_is_told_to_stop_the_other_leads_at_once() {
 fn a_run_whose_time_passed_while_nobody_led_is_concluded_and_a_deleted_one_goes() {
     let stage = Stage::new(registered(), "nobody");
     let first = stage.controller("first");
-    stage.create("short", "2s", "0s");
     stage.create("deleted", "1m", "0s");
     stage.awaits("deleted", "Started");
-    stage.awaits("short", "Started");
+    stage.create("short", "5s", "0s");
+    let short = stage.awaits("short", "Started");
     first.stop();
     stage.kubectl.succeeds(["delete", "experiment", "deleted", "-n", &stage.namespace, "--wait=false"]);
     let held = stage.get("experiment", "deleted").unwrap();
     assert!(held["metadata"]["deletionTimestamp"].is_string(), "the finalizer holds it: {held}");
 
+    let started = short["status"]["result"]["timeStarted"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    within(Duration::from_secs(10), "its time is over", || {
+        (jiff::Timestamp::now().duration_since(started).as_secs() >= 5).then_some(())
+    });
     let _second = stage.controller("second");
     stage.awaits("short", "Succeeded");
     within(Duration::from_secs(10), "it is gone", || stage.get("experiment", "deleted").is_none().then_some(()));

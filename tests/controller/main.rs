@@ -1,6 +1,7 @@
 //! `glooshot controller` against a real API server: Experiments from `kubectl apply` to their result, and what happens when it dies.
 //!
-//! There are no nodes, so nothing is routed: what is tried here are experiments without faults. The whole is tried on the cluster.
+//! There are no nodes, so nothing is routed: the binary runs experiments without faults, and a controller in the test's process those
+//! with faults over a data path that only remembers what it was told. The whole is tried on the cluster.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(unreachable_pub, reason = "what the tests are made of are modules of this binary")]
@@ -19,11 +20,13 @@ mod control_plane;
 #[allow(dead_code, reason = "another test binary uses the rest")]
 #[path = "../api_server/kubectl.rs"]
 mod kubectl;
+mod scripted;
 mod stage;
 
 // The tests.
 mod callers;
 mod deletion;
+mod faults;
 mod halt;
 mod invalid;
 mod leaders;

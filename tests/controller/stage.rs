@@ -1,6 +1,6 @@
 //! A namespace with Experiments, controllers that see nothing else, and kubectl.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -37,6 +37,11 @@ impl<'a> Stage<'a> {
             kubectl.succeeds(["create", "namespace", namespace]);
         }
         Self { control_plane, namespace, system, kubectl }
+    }
+
+    /// A kubeconfig of the administrator.
+    pub fn kubeconfig(&self) -> &Path {
+        self.control_plane.kubeconfig()
     }
 
     /// A controller that is ready.

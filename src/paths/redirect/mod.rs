@@ -31,7 +31,7 @@ mod orders;
 mod patch;
 mod path;
 mod plan;
-mod pods;
+pub(crate) mod pods;
 mod ports;
 mod preflight;
 pub mod record;

@@ -9,7 +9,7 @@ use kube::ResourceExt as _;
 const OF_CONTROLLERS: [&str; 3] = ["pod-template-hash", "controller-revision-hash", "pod-template-generation"];
 
 /// Whether a selector selects a pod; an empty one selects none.
-pub(super) fn is_selected(pod: &Pod, selector: &BTreeMap<String, String>) -> bool {
+pub(crate) fn is_selected(pod: &Pod, selector: &BTreeMap<String, String>) -> bool {
     let labels = pod.labels();
     !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
@@ -29,7 +29,7 @@ pub(super) fn has_addresses(pod: &Pod) -> bool {
 }
 
 /// The name by which its application calls itself.
-pub(super) fn application(pod: &Pod) -> Option<&str> {
+pub(crate) fn application(pod: &Pod) -> Option<&str> {
     ["app", "app.kubernetes.io/name", "k8s-app"].iter().find_map(|key| pod.labels().get(*key)).map(String::as_str)
 }
 
@@ -39,7 +39,7 @@ pub(super) fn version(pod: &Pod) -> Option<&str> {
 }
 
 /// The subset that it belongs to among the pods of a selector: the values of its other labels, in the order of their keys.
-pub(super) fn subset(pod: &Pod, selector: &BTreeMap<String, String>) -> Option<String> {
+pub(crate) fn subset(pod: &Pod, selector: &BTreeMap<String, String>) -> Option<String> {
     // A label with a prefix belongs to a tool, not to the person who told versions apart.
     let tells = |key: &str| !selector.contains_key(key) && !key.contains('/') && !OF_CONTROLLERS.contains(&key);
     let labels = pod.labels().iter().filter(|(key, value)| tells(key) && !value.is_empty());

@@ -19,14 +19,15 @@ fn service() -> Service {
 }
 
 fn pod(name: &str, labels: &Value, ip: &str) -> std::sync::Arc<Pod> {
-    from(json!({
+    std::sync::Arc::new(from(json!({
         "metadata": {"namespace": "bookinfo", "name": name, "labels": labels},
         "status": {"phase": "Running", "podIPs": [{"ip": ip}]},
-    }))
+    })))
 }
 
 fn slice(family: &str, port: &str, endpoints: &Value) -> std::sync::Arc<EndpointSlice> {
-    from(json!({"addressType": family, "ports": [{"name": port, "port": 9080}], "endpoints": endpoints}))
+    let slice = json!({"addressType": family, "ports": [{"name": port, "port": 9080}], "endpoints": endpoints});
+    std::sync::Arc::new(from(json!(slice)))
 }
 
 fn endpoints_of(slices: &[std::sync::Arc<EndpointSlice>]) -> Vec<(String, Option<String>)> {
