@@ -9,7 +9,7 @@ use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 
 use super::{
-    names::{self, REDIRECT},
+    names::{self, EXPERIMENT_UID, REDIRECT},
     patch::{self, Selects},
     record::Record,
     world::World,
@@ -42,7 +42,7 @@ impl Rescue {
     /// When they cannot be listed.
     pub async fn redirected(&self, namespace: Option<&str>) -> Result<Vec<Redirected>, PathError> {
         let services = self.0.all_services(namespace).await?;
-        Ok(services.into_iter().filter_map(Redirected::of).collect())
+        Ok(services.iter().filter_map(|service| Redirected::of(service, &services)).collect())
     }
 
     /// Makes a Service what it was before.
@@ -69,27 +69,31 @@ impl Rescue {
 }
 
 impl Redirected {
-    fn of(now: Service) -> Option<Self> {
-        let annotation = now.annotations().get(REDIRECT)?;
+    /// What is known of a Service that is redirected: by its annotation, or else by the origin among `all`.
+    fn of(now: &Service, all: &[Service]) -> Option<Self> {
+        if now.annotations().get(REDIRECT).is_none() && patch::selects(now) == Selects::Others {
+            return None;
+        }
         let service = ServiceName { namespace: now.namespace().unwrap_or_default(), name: now.name_any() };
-        let wrong = |why: String| PathError {
+        let record = match patch::record(now) {
+            Ok(Some(record)) => Ok(record),
+            Ok(None) => Err("its annotation is gone, or that of another Service".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        let record = record.or_else(|why| remembered(now, all).ok_or(why)).map_err(|why| PathError {
             message: format!(
                 "Service {service} cannot be put back: {why}; `kubectl edit service -n {} {}` by hand",
                 service.namespace, service.name
             ),
-        };
-        let record = match Record::parse(annotation) {
-            Ok(record) if Some(&record.service_uid) != now.metadata.uid.as_ref() => {
-                Err(wrong("its annotation was copied from another Service".to_owned()))
-            }
-            read => read.map_err(|error| wrong(error.to_string())),
-        };
-        Some(Self { service, record, now })
+        });
+        Some(Self { service, record, now: now.clone() })
     }
 
     /// The Experiment for which it is redirected, as far as that is known.
     pub fn experiment(&self) -> Option<String> {
-        self.record.as_ref().ok().map(|record| format!("{}/{}", record.experiment.namespace, record.experiment.name))
+        let of = |record: &Record| format!("{}/{}", record.experiment.namespace, record.experiment.name);
+        // An origin knows no more than its uid.
+        self.record.as_ref().ok().filter(|record| !record.experiment.name.is_empty()).map(of)
     }
 
     /// The command by which somebody without glooshot puts it back, if nobody has changed it meanwhile.
@@ -117,9 +121,21 @@ impl Redirected {
             steps.push(json!({"op": "test", "path": path, "value": ours}));
             steps.push(json!({"op": "replace", "path": path, "value": before}));
         }
-        steps.push(json!({"op": "remove", "path": format!("/metadata/annotations/{}", pointer(REDIRECT))}));
+        if self.now.annotations().contains_key(REDIRECT) {
+            steps.push(json!({"op": "remove", "path": format!("/metadata/annotations/{}", pointer(REDIRECT))}));
+        }
         steps
     }
+}
+
+/// What the origin of a Service remembers of it.
+fn remembered(service: &Service, all: &[Service]) -> Option<Record> {
+    let name = names::origin(&service.name_any());
+    let is_origin = |it: &&Service| {
+        it.namespace() == service.namespace() && it.name_any() == name && names::is_ours(&it.metadata)
+    };
+    let origin = all.iter().find(is_origin).filter(|_| patch::selects(service) != Selects::Others)?;
+    patch::remembered(service, origin, origin.labels().get(EXPERIMENT_UID)?)
 }
 
 /// A key as one step of a JSON pointer.
@@ -136,7 +152,7 @@ mod tests {
             "metadata": {"name": "ratings", "namespace": "bookinfo", "uid": "s-1", "annotations": {REDIRECT: annotation}},
             "spec": {"selector": selector},
         });
-        Redirected::of(serde_json::from_value(service).unwrap()).unwrap()
+        Redirected::of(&serde_json::from_value(service).unwrap(), &[]).unwrap()
     }
 
     fn annotation(value: &str) -> String {
@@ -164,6 +180,33 @@ mod tests {
     fn of_a_service_that_its_owner_has_taken_back_only_the_annotation_goes() {
         let found = redirected(&json!({"app.kubernetes.io/name": "new"}), &annotation("ratings"));
         assert!(!found.by_hand().unwrap().contains("/spec/selector"), "{found:?}");
+    }
+
+    #[test]
+    fn a_service_without_its_annotation_is_known_by_its_origin() {
+        let ours = names::proxy("s-1");
+        let service: Service = serde_json::from_value(json!({
+            "metadata": {"name": "ratings", "namespace": "bookinfo", "uid": "s-1"}, "spec": {"selector": {"app": ours}},
+        }))
+        .unwrap();
+        assert!(Redirected::of(&service, &[]).unwrap().by_hand().is_err(), "nobody knows what it was");
+        let origin: Service = serde_json::from_value(json!({
+            "metadata": {
+                "name": "ratings-glooshot", "namespace": "bookinfo",
+                "labels": {names::MANAGED_BY: names::US, EXPERIMENT_UID: "e-1"},
+            },
+            "spec": {"selector": {"app": "ratings"}},
+        }))
+        .unwrap();
+        let found = Redirected::of(&service, &[origin]).unwrap();
+        let command = found.by_hand().unwrap();
+        assert!(command.contains(r#""value":"ratings""#) && !command.contains("annotations"), "{command}");
+    }
+
+    #[test]
+    fn a_service_that_nobody_has_redirected_is_left_alone() {
+        let service = json!({"metadata": {"name": "x", "uid": "s-1"}, "spec": {"selector": {"app": "x"}}});
+        assert!(Redirected::of(&serde_json::from_value(service).unwrap(), &[]).is_none());
     }
 
     #[test]
