@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The image of this version.
-const IMAGE: &str = concat!("glooshot/glooshot:", env!("CARGO_PKG_VERSION"));
+const IMAGE: &str = concat!("glooshot:", env!("CARGO_PKG_VERSION"));
 /// The one that was tested.
 const PROMETHEUS_IMAGE: &str = "prom/prometheus:v3.13.5";
 
@@ -63,7 +63,7 @@ pub(super) struct Args {
     namespace: InstallNamespace,
 
     /// The image of the controller and of the proxies
-    #[arg(long, value_name = "IMAGE", default_value = IMAGE)]
+    #[arg(long, value_name = "IMAGE", env = "GLOOSHOT_IMAGE", default_value = IMAGE)]
     image: String,
 
     /// A Secret in Glooshot's namespace with which its images are pulled; may be repeated
@@ -79,7 +79,7 @@ pub(super) struct Args {
     prometheus_url: Option<String>,
 
     /// The image of the Prometheus that is installed
-    #[arg(long, value_name = "IMAGE", default_value = PROMETHEUS_IMAGE, conflicts_with = "prometheus_url")]
+    #[arg(long, value_name = "IMAGE", env = "GLOOSHOT_PROMETHEUS_IMAGE", default_value = PROMETHEUS_IMAGE)]
     prometheus_image: String,
 
     /// A host (HOST or HOST:PORT) that webhookUrl of an Experiment may name; may be repeated

@@ -156,7 +156,10 @@ mod tests {
             pod_obstacle(&serde_json::from_value(pod).unwrap())
         };
         assert_eq!(waiting("ContainerCreating"), None);
-        assert_eq!(waiting("CreateContainerConfigError").as_deref(), Some("pod p: CreateContainerConfigError: no such image"));
+        assert_eq!(
+            waiting("CreateContainerConfigError").as_deref(),
+            Some("pod p: CreateContainerConfigError: no such image")
+        );
         assert_eq!(waiting("ErrImagePull").as_deref(), Some("pod p: its image cannot be pulled: no such image"));
         assert_eq!(waiting("ErrImagePull"), waiting("ImagePullBackOff"));
         assert!(waiting("CrashLoopBackOff").unwrap().contains("kubectl logs -n n p --previous"));

@@ -131,9 +131,8 @@ impl Redirected {
 /// What the origin of a Service remembers of it.
 fn remembered(service: &Service, all: &[Service]) -> Option<Record> {
     let name = names::origin(&service.name_any());
-    let is_origin = |it: &&Service| {
-        it.namespace() == service.namespace() && it.name_any() == name && names::is_ours(&it.metadata)
-    };
+    let is_origin =
+        |it: &&Service| it.namespace() == service.namespace() && it.name_any() == name && names::is_ours(&it.metadata);
     let origin = all.iter().find(is_origin).filter(|_| patch::selects(service) != Selects::Others)?;
     patch::remembered(service, origin, origin.labels().get(EXPERIMENT_UID)?)
 }
