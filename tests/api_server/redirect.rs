@@ -1,15 +1,11 @@
 //! Services that are redirected and put back, at the real API server: who owns what afterwards, and who wins while it lasts.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use glooshot::engine::data_path::{DataPath as _, PathError, PathEvent};
 use serde_json::{Value, json};
-use tokio::time::timeout;
 
-use super::{
-    control_plane::registered,
-    redirect_stage::{PATIENCE, Stage},
-};
+use super::{control_plane::registered, redirect_stage::Stage};
 
 const REDIRECT: &str = "glooshot.solo.io/redirect";
 
@@ -42,7 +38,9 @@ fn a_service_that_was_redirected_is_afterwards_what_it_was_before() {
         stage.wait(path.route(&stage.scenario())).unwrap();
         let during = stage.service();
         assert_eq!(during["spec"]["selector"], json!({"app": stage.proxy()}), "{way:?}");
-        assert!(!during["metadata"]["managedFields"].to_string().contains("glooshot\""), "{way:?}: {during:#}");
+        let ours =
+            during["metadata"]["managedFields"].as_array().unwrap().iter().find(|it| it["manager"] == "glooshot");
+        assert_eq!(ours.unwrap()["fieldsV1"]["f:spec"], Value::Null, "{way:?}: only the annotation is ours");
         assert_eq!(during["spec"]["ports"], before["spec"]["ports"]);
 
         stage.wait(path.arm()).unwrap();
@@ -86,7 +84,7 @@ fn whoever_applies_the_manifest_again_gets_the_real_pods_back_and_interrupts_the
             stage.apply(&manifest, then);
             let during = stage.service();
             assert_eq!(during["spec"]["selector"], original(), "{first:?} {then:?} {name}");
-            let told = stage.runtime.block_on(timeout(PATIENCE, events.recv())).unwrap();
+            let told = stage.wait(events.recv());
             assert!(matches!(&told, Some(PathEvent::Interrupted(why)) if why.contains("selector")), "{told:?}");
 
             stage.wait(path.restore()).unwrap();
@@ -180,6 +178,33 @@ fn a_restore_after_a_foreign_edit_touches_only_what_is_still_ours() {
 }
 
 #[test]
+fn a_service_whose_annotation_was_removed_is_restored_all_the_same() {
+    for (index, annotation) in ["-", "=[]"].into_iter().enumerate() {
+        let stage = Stage::new(registered(), &format!("redirect-note-{index}"));
+        stage.apply(&stage.manifest(&original(), None), &[]);
+        let before = stage.service();
+        let path = stage.path("abort");
+        stage.wait(path.route(&stage.scenario())).unwrap();
+        let mut events = path.events();
+        let note = format!("{REDIRECT}{annotation}");
+        stage.kubectl.succeeds([
+            "annotate",
+            "service",
+            "ratings",
+            "--overwrite",
+            "--namespace",
+            &stage.namespace,
+            &note,
+        ]);
+        let told = stage.wait(events.recv());
+        assert!(matches!(&told, Some(PathEvent::Interrupted(why)) if why.contains("annotation")), "{told:?}");
+        stage.wait(path.restore()).unwrap();
+        let after = stage.service();
+        assert_eq!((&after["spec"], &after["metadata"]["annotations"][REDIRECT]), (&before["spec"], &Value::Null));
+    }
+}
+
+#[test]
 fn faults_end_when_we_do_not_lead_any_more() {
     let stage = Stage::new(registered(), "redirect-reign");
     stage.apply(&stage.manifest(&original(), None), &[]);
@@ -192,7 +217,9 @@ fn faults_end_when_we_do_not_lead_any_more() {
     let reign = stage.reign.send_replace(None);
     assert!(path.renew().unwrap_err().message.contains("does not lead"));
     // Nobody can be told; what was told expires.
-    stage.runtime.block_on(timeout(Duration::from_secs(7), path.disarm())).unwrap().unwrap();
+    let began = Instant::now();
+    stage.wait(path.disarm()).unwrap();
+    assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
     stage.reign.send_replace(reign);
     stage.wait(path.restore()).unwrap();
 }

@@ -2,8 +2,9 @@
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
-    sync::{Arc, Mutex},
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, mpsc},
+    thread::{self, JoinHandle},
     time::{Duration, SystemTime},
 };
 
@@ -36,9 +37,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
     net::{TcpListener, TcpStream},
-    runtime::Runtime,
-    sync::watch,
-    task::JoinSet,
+    runtime::{Builder, Runtime},
+    sync::{oneshot, watch},
     time::{interval, timeout},
 };
 
@@ -48,7 +48,7 @@ const NAME: &str = "glooshot-control.glooshot.svc";
 /// Between two looks of what stands for a kubelet.
 const LOOK: Duration = Duration::from_millis(50);
 /// For anything that the API server and a few local connections can do.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Who has which token.
 #[derive(Clone, Debug, Default)]
@@ -71,9 +71,60 @@ pub struct Stage {
     pub reign: watch::Sender<Option<Reign>>,
     pub redirect: Redirect,
     live: watch::Sender<Moment>,
-    _server: Server,
-    _kubelet: JoinSet<()>,
-    _files: Arc<TempDir>,
+    _background: Background,
+}
+
+/// The controller's server and what stands for a kubelet, on a thread of their own: they go on while a test waits for kubectl.
+struct Background {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.stop.take();
+        let ended = self.thread.take().map(JoinHandle::join);
+        if !thread::panicking() {
+            ended.unwrap().unwrap();
+        }
+    }
+}
+
+impl Background {
+    fn start(kubeconfig: Kubeconfig, namespace: String, pki: &Pki) -> (Hub, SocketAddr, Self) {
+        let (certificate, bundle) = (pki.certified_key().unwrap(), pki.bundle());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (started, start) = mpsc::sync_channel(1);
+        let thread = thread::spawn(move || {
+            let files = TempDir::new().unwrap();
+            std::fs::write(files.path().join("ca.pem"), bundle).unwrap();
+            runtime().block_on(async move {
+                let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+                let certificate = Arc::new(CurrentCertificate::new(certificate));
+                let tokens = Tokens::default();
+                let server = Server::start(listener, certificate, tokens.clone(), Bounds::default()).unwrap();
+                started.send((server.hub(), server.address())).unwrap();
+                let client = connect(kubeconfig).await;
+                let controller = server.address().to_string();
+                let kubelet = Kubelet { client, namespace, controller, files, tokens, proxies: HashMap::new() };
+                tokio::select! {
+                    () = kubelet.run() => {}
+                    _dropped = stopped => {}
+                }
+            });
+        });
+        let (hub, address) = start.recv().unwrap();
+        (hub, address, Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+async fn connect(kubeconfig: Kubeconfig) -> Client {
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    Client::try_from(config).unwrap()
 }
 
 #[allow(clippy::disallowed_methods, reason = "a certificate is judged by the wall clock")]
@@ -85,45 +136,23 @@ impl Stage {
     /// A new namespace of this name.
     pub fn new(control_plane: &ControlPlane, namespace: &str) -> Self {
         let _installed_before = rustls::crypto::ring::default_provider().install_default();
-        let runtime = Runtime::new().unwrap();
+        let runtime = runtime();
         let kubeconfig = Kubeconfig::read_from(control_plane.kubeconfig()).unwrap();
         let pki = Pki::new(&[NAME.to_owned()], &Rule::default(), wall_clock()).unwrap();
-        let files = Arc::new(TempDir::new().unwrap());
-        std::fs::write(files.path().join("ca.pem"), pki.bundle()).unwrap();
-        let tokens = Tokens::default();
         let fencing = FencingToken { lease_created: 1, transitions: 1 };
         let reign = Reign { fencing, until: Moment::now().plus(Duration::from_secs(3600)) };
         let (reign, reigns) = watch::channel(Some(reign));
         let (live, _) = watch::channel(Moment::now());
-        let (client, server) = runtime.block_on(async {
-            let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-            let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-            let certificate = Arc::new(CurrentCertificate::new(pki.certified_key().unwrap()));
-            let server = Server::start(listener, certificate, tokens.clone(), Bounds::default()).unwrap();
-            (Client::try_from(config).unwrap(), server)
-        });
+        let (hub, address, background) = Background::start(kubeconfig.clone(), namespace.to_owned(), &pki);
         let settings = Settings {
             image: "glooshot.local/glooshot:test".into(),
             pull_secrets: vec![],
-            control_address: format!("{NAME}:{}", server.address().port()),
+            control_address: format!("{NAME}:{}", address.port()),
             control_ca: pki.bundle(),
             replicas: 2,
         };
-        let hub = server.hub();
-        let redirect = {
-            let _guard = runtime.enter();
-            Redirect::new(client.clone(), hub.clone(), settings, reigns)
-        };
-        let kubelet = Kubelet {
-            client: client.clone(),
-            namespace: namespace.to_owned(),
-            controller: server.address().to_string(),
-            files: Arc::clone(&files),
-            tokens,
-            proxies: HashMap::new(),
-        };
-        let mut tasks = JoinSet::new();
-        tasks.spawn_on(kubelet.run(), runtime.handle());
+        let client = runtime.block_on(connect(kubeconfig));
+        let redirect = Redirect::new(client.clone(), hub.clone(), settings, reigns);
         let stage = Self {
             runtime,
             client,
@@ -133,9 +162,7 @@ impl Stage {
             reign,
             redirect,
             live,
-            _server: server,
-            _kubelet: tasks,
-            _files: files,
+            _background: background,
         };
         stage.furnish();
         stage
@@ -268,7 +295,7 @@ struct Kubelet {
     client: Client,
     namespace: String,
     controller: String,
-    files: Arc<TempDir>,
+    files: TempDir,
     tokens: Tokens,
     proxies: HashMap<String, (Proxy, client::Client)>,
 }

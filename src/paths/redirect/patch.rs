@@ -90,7 +90,7 @@ pub(super) fn flip(service: &Service, annotation: &str) -> Value {
 pub(super) fn give_back(service: &Service, record: &Record) -> Value {
     json!({"metadata": {
         "resourceVersion": service.metadata.resource_version,
-        "managedFields": given_back(service, &record.writers),
+        "managedFields": our_note(service).into_iter().chain(given_back(service, &record.writers)).collect::<Vec<_>>(),
     }})
 }
 
@@ -109,13 +109,13 @@ pub(super) fn restore(service: &Service, record: &Record) -> Option<Value> {
 /// Removes every trace of us from the metadata; for after the restore, or after somebody else has written the selector.
 pub(super) fn forget(service: &Service, record: Option<&Record>) -> Value {
     // Who has written the selector over ours is its writer now.
-    let ours = service.managed_fields().iter().any(|entry| is_our_entry(entry) && has_selector(entry));
-    let writers = record.filter(|_| ours).map(|record| record.writers.as_slice()).unwrap_or_default();
+    let writers =
+        record.filter(|_| is_selector_ours(service)).map(|record| record.writers.as_slice()).unwrap_or_default();
     let mut metadata = json!({
         "resourceVersion": service.metadata.resource_version,
         "annotations": {REDIRECT: null},
     });
-    if is_written_by_us(service) {
+    if service.managed_fields().iter().any(is_our_entry) {
         metadata["managedFields"] = json!(given_back(service, writers));
     }
     json!({"metadata": metadata})
@@ -153,9 +153,25 @@ fn given_back(service: &Service, writers: &[Writer]) -> Vec<ManagedFieldsEntry> 
     entries
 }
 
-/// Whether the API server remembers us as a writer of anything in this Service.
-pub(super) fn is_written_by_us(service: &Service) -> bool {
-    service.managed_fields().iter().any(is_our_entry)
+/// Whether the API server remembers us as a writer of the selector.
+pub(super) fn is_selector_ours(service: &Service) -> bool {
+    service.managed_fields().iter().any(|entry| is_our_entry(entry) && has_selector(entry))
+}
+
+/// Our own entries, without the selector: the annotation stays ours as long as it is there, or else it would go with the last
+/// annotation that somebody removes by a server-side apply.
+fn our_note(service: &Service) -> Vec<ManagedFieldsEntry> {
+    let ours = service.managed_fields().iter().filter(|entry| is_our_entry(entry));
+    let without = ours.filter_map(|entry| {
+        let mut entry = entry.clone();
+        let fields = entry.fields_v1.as_mut()?.0.as_object_mut()?;
+        if let Some(spec) = fields.get_mut(SPEC).and_then(Value::as_object_mut) {
+            spec.remove(SELECTOR);
+        }
+        fields.retain(|_, fields| fields.as_object().is_none_or(|fields| !fields.is_empty()));
+        (!fields.is_empty()).then_some(entry)
+    });
+    without.collect()
 }
 
 fn is_our_entry(entry: &ManagedFieldsEntry) -> bool {
@@ -257,6 +273,12 @@ mod tests {
 
         let given = entries(json!([kubectl(json!({SPEC: {"f:type": {}}})), selector_of_ours]));
         assert_eq!(given, [kubectl(json!({SPEC: {"f:type": {}, SELECTOR: {}}}))]);
+
+        let note = json!({"f:metadata": {"f:annotations": {}}});
+        let mut both = note.clone();
+        both[SPEC] = json!({SELECTOR: {}});
+        let given = entries(json!([{"manager": US, "operation": "Update", "fieldsV1": both}]));
+        assert_eq!((&given[0]["manager"], &given[0]["fieldsV1"]), (&json!(US), &note), "the annotation stays ours");
 
         let given = entries(json!([selector_of_ours]));
         assert_eq!(given.len(), 1, "a writer that had lost its entry gets one again");

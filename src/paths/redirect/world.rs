@@ -16,6 +16,7 @@ use k8s_openapi::{
         core::v1::{Namespace, Pod, Service, ServiceAccount},
         policy::v1::PodDisruptionBudget,
     },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
     Api, Client, Resource, ResourceExt as _,
@@ -33,7 +34,7 @@ use super::{
     Owner,
     names::{self, EXPERIMENT, EXPERIMENT_UID, SERVICE, SERVICE_UID, US},
     objects::Parts,
-    patch,
+    patch::{self, Selects},
     plan::Caller,
     preflight::Seen,
     record::Record,
@@ -168,7 +169,7 @@ impl World {
         let what = format!("the origin {} cannot be made", origin.name_any());
         let how = PostParams { field_manager: Some(US.to_owned()), ..PostParams::default() };
         match api.create(&how, &origin).await {
-            Err(error) if is_conflict(&error) => {}
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {}
             created => return created.map_err(|error| failed(&what, &namespace, &error)),
         }
         let standing = api.get(&origin.name_any()).await.map_err(|error| failed(&what, &namespace, &error))?;
@@ -253,7 +254,7 @@ impl World {
         let what = format!("Service {name} cannot be left to its owner");
         for _ in 0..CONFLICTS {
             let Some(service) = self.service(name).await? else { return Ok(()) };
-            if !patch::is_written_by_us(&service) {
+            if !patch::is_selector_ours(&service) {
                 return Ok(());
             }
             match self.merge(name, &patch::give_back(&service, record)).await {
@@ -272,8 +273,12 @@ impl World {
             let Some(service) = self.service(name).await? else { return Ok(()) };
             let record = match patch::record(&service) {
                 Ok(Some(record)) if record.experiment.uid == experiment_uid => record,
-                Ok(_) => return Ok(()),
-                Err(error) => return Err(PathError { message: format!("{what}: {error}; restore it by hand") }),
+                Ok(Some(_)) => return Ok(()),
+                // Whoever has removed or changed the annotation has left the selector to us.
+                Ok(None) | Err(_) => match self.remembered(name, &service, experiment_uid).await? {
+                    Some(record) => record,
+                    None => return Ok(()),
+                },
             };
             let restored = match patch::restore(&service, &record) {
                 Some(patch) => self.merge(name, &patch).await,
@@ -293,6 +298,28 @@ impl World {
         Err(PathError { message: format!("{what}: others write it all the time") })
     }
 
+    /// What the origin of a Service remembers of it, if the Experiment has made it and the Service still selects the proxies.
+    async fn remembered(
+        &self,
+        name: &ServiceName,
+        service: &Service,
+        experiment_uid: &str,
+    ) -> Result<Option<Record>, PathError> {
+        if patch::selects(service) == Selects::Others {
+            return Ok(None);
+        }
+        let origin = ServiceName { namespace: name.namespace.clone(), name: names::origin(&name.name) };
+        let origin = self.service(&origin).await?.filter(|origin| is_held(&origin.metadata, experiment_uid));
+        let selector = origin.as_ref().map(patch::selector).filter(|selector| !selector.is_empty());
+        Ok(selector.map(|selector| Record {
+            selector,
+            service_uid: service.uid().unwrap_or_default(),
+            experiment: Owner { namespace: String::new(), name: String::new(), uid: experiment_uid.to_owned() },
+            deadline: Timestamp::default(),
+            writers: Vec::new(),
+        }))
+    }
+
     async fn merge(&self, name: &ServiceName, patch: &Value) -> Result<Service, kube::Error> {
         let how = PatchParams { field_manager: Some(US.to_owned()), ..PatchParams::default() };
         self.services(&name.namespace).patch(&name.name, &how, &Patch::Merge(patch)).await
@@ -301,6 +328,13 @@ impl World {
     /// Removes the proxies, waits until the last of them has drained, and then removes the origin that they forward to.
     pub(super) async fn remove(&self, held: &Held, experiment_uid: &str) -> Result<(), PathError> {
         let (namespace, proxy) = (&held.service.namespace, names::proxy(&held.service_uid));
+        let services = self.services(namespace);
+        let origin = services.get_metadata_opt(&names::origin(&held.service.name)).await;
+        let origin = origin.map_err(|error| failed("the origin cannot be read", namespace, &error))?;
+        // It is made before everything else, so that without it there is nothing that is this Experiment's.
+        if !origin.is_some_and(|origin| is_held(&origin.metadata, experiment_uid)) {
+            return Ok(());
+        }
         self.delete::<Deployment>(namespace, &proxy, experiment_uid).await?;
         let pods = Api::<Pod>::namespaced(self.client.clone(), namespace);
         let ours = ListParams::default().labels(&format!("{SERVICE_UID}={}", held.service_uid)).limit(1);
@@ -328,8 +362,7 @@ impl World {
         let api = Api::<K>::namespaced(self.client.clone(), namespace);
         let failed = |error| failed(&format!("{} {name} cannot be removed", K::kind(&())), namespace, &error);
         let Some(standing) = api.get_metadata_opt(name).await.map_err(failed)? else { return Ok(()) };
-        let of = standing.labels().get(EXPERIMENT_UID).map(String::as_str);
-        if !names::is_ours(&standing.metadata) || of != Some(experiment_uid) {
+        if !is_held(&standing.metadata, experiment_uid) {
             return Ok(());
         }
         let preconditions = Preconditions { uid: standing.uid(), resource_version: None };
@@ -373,6 +406,12 @@ impl World {
 pub(super) struct Held {
     pub(super) service: ServiceName,
     pub(super) service_uid: String,
+}
+
+/// Whether we have made an object for this Experiment.
+fn is_held(object: &ObjectMeta, experiment_uid: &str) -> bool {
+    let of = object.labels.as_ref().and_then(|labels| labels.get(EXPERIMENT_UID));
+    names::is_ours(object) && of.is_some_and(|uid| uid == experiment_uid)
 }
 
 fn unwritten(error: serde_json::Error) -> PathError {
