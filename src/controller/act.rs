@@ -192,7 +192,13 @@ fn launch<P: Paths>(context: &Arc<Context<P>>, observed: &Observed, scenario: Sc
     let (api, halt) = (experiments(context, &observed.object), context.halt.clone());
     let again = taken_up.is_some();
     let beside = |stop| tokio::spawn(pulse::beat(api, name, uid, halt, live, stop));
-    if context.runs.start(&observed.uid, Begin { run, path, scenario, taken_up, poke, stage: P::stage }, beside) {
+    let most = context.settings.max_runs;
+    if context.runs.start(&observed.uid, most, Begin { run, path, scenario, taken_up, poke, stage: P::stage }, beside) {
+        // Whoever ceased to lead meanwhile has given up its runs before this one was there.
+        if !context.leads() {
+            context.runs.remove(&observed.uid);
+            return;
+        }
         tracing::info!(experiment = %observed.name(), again, "a run begins");
         context.metrics.started(again);
     }

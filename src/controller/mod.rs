@@ -75,6 +75,7 @@ use self::{
 use crate::{
     engine::{EgressPolicy, Prometheus},
     paths::redirect::Reign,
+    proxy::Moment,
 };
 
 /// The Lease that the leader holds.
@@ -145,6 +146,11 @@ impl<P> Context<P> {
         Arc::new(move || {
             let _asked = queue.as_ref().is_some_and(|queue| queue.try_send(object.clone()).is_ok());
         })
+    }
+
+    /// Whether we lead at this moment: our lease has not ended, whatever the election has come to meanwhile.
+    fn leads(&self) -> bool {
+        self.reign.borrow().is_some_and(|reign| Moment::now() < reign.until)
     }
 
     /// Asks for another look at an Experiment, as soon as there is a place in the queue.

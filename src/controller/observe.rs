@@ -173,7 +173,7 @@ pub(crate) fn observe<P: Paths>(context: &Context<P>, object: Arc<DynamicObject>
     let state = status.result.as_ref().map_or(ResultState::Pending, |result| result.state);
     let run = context.runs.state(&uid);
     let mut situation = Situation {
-        leading: context.reign.borrow().is_some(),
+        leading: context.leads(),
         deleting: object.metadata.deletion_timestamp.is_some(),
         held: object.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
         state,

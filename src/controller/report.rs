@@ -146,7 +146,8 @@ async fn write_status<P: Paths>(
 ) -> Result<bool, ReconcileError> {
     let object = &observed.object;
     let status = over(Some(&observed.status), status, object.metadata.generation, clock::now());
-    if status == observed.status {
+    // A look may have taken longer than our lease.
+    if status == observed.status || !context.leads() {
         return Ok(false);
     }
     // As a whole, so that nothing stays that does not hold any more; and only of the very object that was observed.

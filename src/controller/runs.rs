@@ -107,10 +107,12 @@ pub(crate) struct Begin<P> {
 }
 
 impl Runs {
-    /// Starts a run, or takes one up, and what goes on `beside` it; false when there is one already.
+    /// Starts a run, or takes one up, and what goes on `beside` it; false when there is one already, and for a new one when there are
+    /// `most` or another has one of its targets: several may have been looked at at one time, and one of them was faster.
     pub(crate) fn start<P: DataPath>(
         &self,
         uid: &str,
+        most: usize,
         begin: Begin<P>,
         beside: impl FnOnce(StopHandle) -> JoinHandle<()>,
     ) -> bool {
@@ -119,6 +121,9 @@ impl Runs {
             return false;
         }
         let Begin { run, path, scenario, taken_up, poke, stage } = begin;
+        if taken_up.is_none() && (runs.len() >= most || rival(&runs, uid, &targets(&scenario)).is_some()) {
+            return false;
+        }
         let (stop, signal) = stop_channel();
         let (progress, events) = progress_channel();
         let mut recorder = Recorder::of(&scenario);
@@ -279,9 +284,7 @@ impl Runs {
 
     /// Another run that has one of these targets: the target, and the run's Experiment.
     pub(crate) fn rival(&self, uid: &str, targets: &BTreeSet<ServiceName>) -> Option<(ServiceName, String)> {
-        let runs = self.lock();
-        let mut others = runs.iter().filter(|(other, _)| *other != uid).map(|(_, entry)| entry);
-        others.find_map(|entry| Some((entry.targets.intersection(targets).next()?.clone(), entry.name.clone())))
+        rival(&self.lock(), uid, targets)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
@@ -300,6 +303,11 @@ impl fmt::Debug for Runs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.lock().values().map(|entry| &entry.name)).finish()
     }
+}
+
+fn rival(runs: &BTreeMap<String, Entry>, uid: &str, targets: &BTreeSet<ServiceName>) -> Option<(ServiceName, String)> {
+    let mut others = runs.iter().filter(|(other, _)| *other != uid).map(|(_, entry)| entry);
+    others.find_map(|entry| Some((entry.targets.intersection(targets).next()?.clone(), entry.name.clone())))
 }
 
 /// The Services that a run routes.

@@ -109,6 +109,29 @@ fn two_experiments_never_have_one_target_at_one_time_and_the_second_says_whom_it
 }
 
 #[test]
+fn many_that_are_created_at_one_moment_on_one_target_run_one_after_the_other() {
+    let stage = stage("crowd");
+    let script = Script::default();
+    let _controller = script.controller(&stage, "one");
+    let names = ["a", "b", "c", "d"];
+    std::thread::scope(|scope| {
+        for name in names {
+            scope.spawn(|| break_service(&stage, name, "ratings", "1s"));
+        }
+    });
+    for name in names {
+        stage.awaits(name, "Succeeded");
+    }
+    let log = script.everything();
+    let order: Vec<&str> = log.iter().map(String::as_str).filter(|line| !line.starts_with("release")).collect();
+    for run in order.chunks(5) {
+        let name = run[0].split(' ').nth(1).unwrap();
+        let expected = ["route", "arm", "disarm", "restore", "cut"].map(|action| format!("{action} {name}"));
+        assert_eq!(run, expected, "{log:?}");
+    }
+}
+
+#[test]
 fn a_run_that_cannot_go_on_is_put_back_and_inconclusive() {
     let stage = stage("lost");
     let script = Script::default();

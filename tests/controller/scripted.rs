@@ -41,7 +41,12 @@ impl Script {
         self.log.lock().unwrap().push(format!("{action} {name}"));
     }
 
-    /// What was told about an Experiment, or about everything.
+    /// Everything that was told.
+    pub fn everything(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// What was told about an Experiment.
     pub fn told(&self, name: &str) -> Vec<String> {
         let log = self.log.lock().unwrap();
         let about = |line: &&String| line.ends_with(&format!(" {name}"));
