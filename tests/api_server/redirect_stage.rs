@@ -238,7 +238,6 @@ impl Stage {
 
     /// The path of a run of the experiment with this name.
     pub fn path(&self, name: &str) -> RedirectPath {
-        self.live.send_replace(Moment::now());
         let deadline = "2030-01-01T00:00:00Z".parse().unwrap();
         self.redirect.path(self.owner(name), deadline, self.live.subscribe())
     }
@@ -277,7 +276,21 @@ impl Stage {
     /// Waits for what a future gives.
     #[track_caller]
     pub fn wait<T>(&self, future: impl Future<Output = T>) -> T {
-        self.runtime.block_on(async { timeout(PATIENCE, future).await.expect("in time") })
+        // As a controller does that sees the Experiment all the time.
+        let alive = async {
+            let mut look = interval(LOOK);
+            loop {
+                look.tick().await;
+                self.live.send_replace(Moment::now());
+            }
+        };
+        let done = self.runtime.block_on(async {
+            tokio::select! {
+                done = timeout(PATIENCE, future) => done,
+                () = alive => std::future::pending().await,
+            }
+        });
+        done.unwrap_or_else(|_| panic!("{}: not in time", self.namespace))
     }
 }
 

@@ -111,14 +111,15 @@ pub(super) fn forget(service: &Service, record: Option<&Record>) -> Value {
     // Who has written the selector over ours is its writer now.
     let writers =
         record.filter(|_| is_selector_ours(service)).map(|record| record.writers.as_slice()).unwrap_or_default();
-    let mut metadata = json!({
-        "resourceVersion": service.metadata.resource_version,
-        "annotations": {REDIRECT: null},
-    });
-    if service.managed_fields().iter().any(is_our_entry) {
-        metadata["managedFields"] = json!(given_back(service, writers));
+    let version = &service.metadata.resource_version;
+    if !service.managed_fields().iter().any(is_our_entry) {
+        return json!({"metadata": {"resourceVersion": version, "annotations": {REDIRECT: null}}});
     }
-    json!({"metadata": metadata})
+    json!({"metadata": {
+        "resourceVersion": version,
+        "annotations": {REDIRECT: null},
+        "managedFields": given_back(service, writers),
+    }})
 }
 
 /// The selector with the values that are still ours as they were before.

@@ -40,6 +40,8 @@ use crate::{
 const EVENTS: usize = 16;
 /// Between two looks where nothing says that something has changed.
 const LOOK: Duration = Duration::from_millis(200);
+/// Between two renewals of the plans while the Services are being routed.
+const RENEW: Duration = Duration::from_secs(1);
 /// For a connection that is only opened.
 const CONNECT: Duration = Duration::from_secs(1);
 /// For proxies to acknowledge a plan that switches their faults on.
@@ -173,6 +175,7 @@ impl RedirectPath {
         let mut since = Instant::now();
         let mut deployed = false;
         let mut arrivals = Arrivals::default();
+        let mut renewed = Instant::now();
         loop {
             let sight = self.sight(target, eyes, deployed, &mut arrivals)?;
             let (now, next) = steps::next(&sight);
@@ -189,6 +192,7 @@ impl RedirectPath {
                     continue;
                 }
                 Next::MakeProxies => {
+                    self.may_write()?;
                     let origin = sight.origin.ok_or_else(|| error("the origin has no address"))?;
                     self.shared.world.make_proxies(&target.parts(&self.owner, &self.shared.settings), origin).await?;
                     deployed = true;
@@ -214,6 +218,11 @@ impl RedirectPath {
                 return Err(error(format!("Service {name} could not be redirected ({now:?}): after {limit}s {waits}")));
             }
             self.orders_for(target, eyes)?;
+            // The engine renews what it has routed; until then proxies that come must find a plan that holds.
+            if renewed.elapsed() >= RENEW {
+                renewed = Instant::now();
+                self.run.orders.renew()?;
+            }
             tokio::select! {
                 _ = seen.changed() => {}
                 _ = heard.changed() => {}

@@ -101,7 +101,10 @@ mod tests {
 
     use super::*;
 
-    fn listens_of(ports: &Value, pods: &[Value]) -> Result<Vec<(u16, Vec<String>, u16, Vec<u16>)>, String> {
+    /// Number, names, port of the Service, its other ports.
+    type Told = (u16, Vec<String>, u16, Vec<u16>);
+
+    fn listens_of(ports: &Value, pods: &[Value]) -> Result<Vec<Told>, String> {
         let service: Service = serde_json::from_value(json!({"spec": {"ports": ports}})).unwrap();
         let pods: Vec<Pod> = pods
             .iter()

@@ -163,7 +163,7 @@ impl World {
 
     /// Makes the origin, which is also the claim on the Service: of two experiments only one makes it.
     pub(super) async fn make_origin(&self, parts: &Parts<'_>) -> Result<Service, PathError> {
-        let origin = parts.origin().map_err(unwritten)?;
+        let origin = parts.origin().map_err(|error| unwritten(&error))?;
         let namespace = origin.namespace().unwrap_or_default();
         let api = self.services(&namespace);
         let what = format!("the origin {} cannot be made", origin.name_any());
@@ -186,9 +186,9 @@ impl World {
 
     /// Asks for the proxies and what belongs to them.
     pub(super) async fn make_proxies(&self, parts: &Parts<'_>, origin: IpAddr) -> Result<(), PathError> {
-        self.apply(&parts.account().map_err(unwritten)?).await?;
-        self.apply(&parts.budget().map_err(unwritten)?).await?;
-        self.apply(&parts.deployment(origin).map_err(unwritten)?).await?;
+        self.apply(&parts.account().map_err(|error| unwritten(&error))?).await?;
+        self.apply(&parts.budget().map_err(|error| unwritten(&error))?).await?;
+        self.apply(&parts.deployment(origin).map_err(|error| unwritten(&error))?).await?;
         Ok(())
     }
 
@@ -239,7 +239,7 @@ impl World {
                 deadline,
                 writers: patch::writers(&service),
             };
-            let annotation = record.to_annotation().map_err(unwritten)?;
+            let annotation = record.to_annotation().map_err(|error| unwritten(&error))?;
             match self.merge(name, &patch::flip(&service, &annotation)).await {
                 Ok(_) => return self.give_back(name, &record).await,
                 Err(error) if is_conflict(&error) => {}
@@ -414,7 +414,7 @@ fn is_held(object: &ObjectMeta, experiment_uid: &str) -> bool {
     names::is_ours(object) && of.is_some_and(|uid| uid == experiment_uid)
 }
 
-fn unwritten(error: serde_json::Error) -> PathError {
+fn unwritten(error: &serde_json::Error) -> PathError {
     PathError { message: format!("an object of ours cannot be written down: {error}") }
 }
 

@@ -54,6 +54,9 @@ fn an_ordinary_service_has_no_findings() {
     assert_eq!(found(&world(), &Wants { ports: vec![9080], requests: true }), []);
 }
 
+/// What is the case, where it is in the world, and what is found.
+type Case = (&'static str, &'static str, Value, Vec<(Severity, Reason)>);
+
 #[test]
 fn everything_that_stands_against_a_redirection_is_found() {
     use Reason::*;
@@ -78,7 +81,7 @@ fn everything_that_stands_against_a_redirection_is_found() {
         json!([{"apiVersion": "monitoring.coreos.com/v1", "kind": "ServiceMonitor",
                 "metadata": {"name": "m", "namespace": "bookinfo"}, "spec": spec}])
     };
-    let cases: Vec<(&str, &str, Value, Vec<(Severity, Reason)>)> = vec![
+    let cases: Vec<Case> = vec![
         ("no such Service", "/service", Value::Null, vec![(Error, NotFound)]),
         (
             "a protected namespace",
