@@ -52,6 +52,7 @@ fn a_service_that_was_redirected_is_afterwards_what_it_was_before() {
 
         stage.apply(&stage.manifest(&json!({"app": "ratings", "tier": "new"}), None), way);
         assert_eq!(stage.service()["spec"]["selector"], json!({"app": "ratings", "tier": "new"}), "{way:?}");
+        stage.wait(stage.redirect.release("uid-abort")).unwrap();
         let left = stage.kubectl.succeeds([
             "get",
             "deployments,services,poddisruptionbudgets,serviceaccounts,pods",

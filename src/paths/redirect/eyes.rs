@@ -29,6 +29,10 @@ use tokio::{
 
 use super::names;
 
+/// The API server ends a watch after this time, and it is begun anew: shorter than the silence after which a client of ours takes
+/// a connection for dead.
+const WATCH_SECONDS: u32 = 20;
+
 /// For the first answer of a watch.
 const FIRST: Duration = Duration::from_secs(30);
 
@@ -133,7 +137,7 @@ where
     let changed = changed.clone();
     tasks.spawn(async move {
         // Half of an object is who has written it.
-        let seen = watcher(api, config).default_backoff().modify(|object| object.meta_mut().managed_fields = None);
+        let seen = watcher(api, config.timeout(WATCH_SECONDS)).default_backoff().modify(|object| object.meta_mut().managed_fields = None);
         let seen = seen.reflect(writer);
         pin_mut!(seen);
         while let Some(event) = seen.next().await {

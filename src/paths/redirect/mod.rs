@@ -164,7 +164,8 @@ impl Redirect {
         RedirectPath::new(Arc::clone(&self.0), owner, deadline, self.0.reign.clone(), live)
     }
 
-    /// Puts back everything in the world that this Experiment holds, found from labels and annotations alone. Idempotent.
+    /// Puts back everything in the world that this Experiment holds, found from labels and annotations alone, and removes the
+    /// proxies when they have drained. Idempotent.
     ///
     /// # Errors
     /// When something could not be put back; what could be has been.

@@ -408,11 +408,9 @@ impl DataPath for RedirectPath {
         let restored = join_all(held.iter().map(|it| self.shared.world.restore(&it.service, uid))).await;
         restored.into_iter().collect::<Result<Vec<()>, _>>()?;
         self.run.reach(Step::Restored, "the Services select the real pods again");
-        let removed = join_all(held.iter().map(|it| self.shared.world.remove(it, uid))).await;
-        removed.into_iter().collect::<Result<Vec<()>, _>>()?;
+        // Until the proxies are gone, which is for `Redirect::release`, they forward to the origin, for which they need nobody.
         self.run.orders.release();
         self.run.notes().eyes = None;
-        self.run.reach(Step::Drained, "the proxies are gone");
         Ok(())
     }
 

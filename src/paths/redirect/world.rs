@@ -328,6 +328,8 @@ impl World {
         if !origin.is_some_and(|origin| is_held(&origin.metadata, experiment_uid)) {
             return Ok(());
         }
+        // Pods that drain have no Deployment, and a budget of such pods is an error that people would see.
+        self.delete::<PodDisruptionBudget>(namespace, &proxy, experiment_uid).await?;
         self.delete::<Deployment>(namespace, &proxy, experiment_uid).await?;
         let pods = Api::<Pod>::namespaced(self.client.clone(), namespace);
         let ours = ListParams::default().labels(&format!("{SERVICE_UID}={}", held.service_uid)).limit(1);
@@ -341,7 +343,6 @@ impl World {
                 break;
             }
         }
-        self.delete::<PodDisruptionBudget>(namespace, &proxy, experiment_uid).await?;
         self.delete::<ServiceAccount>(namespace, &proxy, experiment_uid).await?;
         // Last: by it what is left is found again.
         self.delete::<Service>(namespace, &names::origin(&held.service.name), experiment_uid).await
