@@ -19,6 +19,7 @@ use super::{
     plan::Caller,
     pods,
     ports::{self, Listen, Unlistenable},
+    steps::ENOUGH_PROXIES,
 };
 
 /// A Service that is redirected.
@@ -84,7 +85,7 @@ impl Target {
             routes: self.routes(eyes),
             sources: plan::sources(&self.callers, &eyes.pods()),
             experiment: plan::experiment(scenario, experiment_uid, &self.name, false, self.max_injected),
-            sharers: proxies.iter().filter(|pod| pods::is_ready(pod)).count().max(1),
+            sharers: proxies.iter().filter(|pod| pods::is_ready(pod)).count().max(ENOUGH_PROXIES),
         }
     }
 }
