@@ -207,7 +207,13 @@ impl Connection {
                     self.moved = now;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(_) => return Some(End::Closed),
+                Err(_) => {
+                    // What came before the end is still there.
+                    if flood.reads {
+                        self.read();
+                    }
+                    return Some(End::Closed);
+                }
             }
         }
         if flood.reads && !self.read() {
@@ -219,14 +225,15 @@ impl Connection {
     /// Reads all that is there; false at the end.
     fn read(&mut self) -> bool {
         let mut piece = [0; 16 * 1024];
-        loop {
+        // The goodbye and the end may come together.
+        let goes_on = loop {
             match self.stream.read(&mut piece) {
-                Ok(0) => return false,
+                Ok(0) => break false,
                 Ok(count) => self.unread.extend(&piece[..count]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(_) => return false,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break true,
+                Err(_) => break false,
             }
-        }
+        };
         while let Some([l1, l2, l3, kind]) = self.unread.first_chunk() {
             let whole = HEADER + u32::from_be_bytes([0, *l1, *l2, *l3]) as usize;
             if self.unread.len() < whole {
@@ -237,6 +244,6 @@ impl Connection {
             }
             self.unread.drain(..whole);
         }
-        true
+        goes_on
     }
 }
