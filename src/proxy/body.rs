@@ -6,7 +6,7 @@ use std::{
 };
 
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Bytes;
 use pin_project::pin_project;
 
 use super::{
@@ -17,6 +17,7 @@ use super::{
     trailers,
     unread::Unread,
     upload::Upload,
+    whole::{BrokenOff, Whole},
 };
 
 /// The body of a request on its way to the upstream.
@@ -26,21 +27,21 @@ pub(crate) enum RequestBody {
     /// Nothing; such a request can be sent again.
     Empty,
     /// What the client sends, as it comes: hyper reads on only when the upstream takes it.
-    Client(#[pin] Incoming, Upload),
+    Client(#[pin] Whole, Upload),
 }
 
 impl RequestBody {
     /// A client's body; its progress is told where there is something to come.
-    pub(crate) fn of(body: Incoming, upload: Option<&Upload>) -> Self {
+    pub(crate) fn of(body: Whole, upload: Option<&Upload>) -> Self {
         upload.map_or(Self::Empty, |upload| Self::Client(body, upload.clone()))
     }
 }
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BrokenOff;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Polled<hyper::Error>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Polled<BrokenOff>> {
         match self.project() {
             RequestBodyProjection::Empty => Poll::Ready(None),
             RequestBodyProjection::Client(mut body, upload) => {

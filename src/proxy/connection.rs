@@ -25,6 +25,7 @@ use super::{
     http2_tap::Http2Tap,
     limits::CONNECTION_WINDOW,
     link::Link,
+    patience::Patience,
     reject::Reject,
     sniff::{self, LOOK_AHEAD, Protocol},
     tapped_io::TappedIo,
@@ -49,10 +50,19 @@ pub(crate) struct Caller {
     pub(crate) connection: Arc<Activity>,
     /// Responses that the client does not take.
     pub(crate) unread: Unread,
+    /// How long its requests wait for answers, over HTTP/1.
+    pub(crate) patience: Patience,
     /// The client's address as an entry of `X-Forwarded-For`.
     pub(crate) forwarded_for: HeaderValue,
     /// The client's address as an element of `Forwarded` (RFC 7239).
     pub(crate) forwarded: HeaderValue,
+}
+
+impl Caller {
+    /// The timer for its requests, where they come one after the other.
+    pub(crate) fn patience(&self) -> Option<&Patience> {
+        (!self.connection.is_multiplexed()).then_some(&self.patience)
+    }
 }
 
 /// What a connection can be: a socket, or what is spoken inside TLS.

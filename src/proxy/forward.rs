@@ -28,6 +28,7 @@ use super::{
     transport::Wire,
     tunnel,
     upload::{Upload, answer_in_time},
+    whole::Whole,
     worker::Worker,
 };
 
@@ -50,12 +51,13 @@ pub(crate) async fn forward(
     mut request: Request<Incoming>,
 ) -> Result<Forwarded, Stop> {
     let transport = &caller.front.transport;
-    let wire = transport.wire(request.version());
+    let version = request.version();
+    let wire = transport.wire(version);
     let upgrade = rewrite::rewrite(&mut request, &marks(worker, caller)).then(|| hyper::upgrade::on(&mut request));
     // Only HTTP/1.1 can switch; an upstream that is said to speak HTTP/2 is not asked to.
     let upgrade = upgrade.filter(|_| wire == Wire::Http1);
     let upload = (!request.body().is_end_stream()).then(Upload::begin);
-    let mut request = request.map(|body| RequestBody::of(body, upload.as_ref()));
+    let mut request = request.map(|body| RequestBody::of(Whole::of(body, version), upload.as_ref()));
     let (mut tried, mut pooled) = (Vec::new(), true);
     loop {
         let mut lease = connect(worker, caller, exchange, selection, wire, &mut tried, pooled).await?;
@@ -64,7 +66,8 @@ pub(crate) async fn forward(
             Wire::Http2 => rewrite::to_http2(&mut request, &transport.scheme()),
         }
         lease.upload.clone_from(&upload);
-        let answer = answer_in_time(&worker.shared.limits, upload.as_ref(), lease.send(request)).await;
+        let patience = caller.patience();
+        let answer = answer_in_time(&worker.shared.limits, upload.as_ref(), patience, lease.send(request)).await;
         // An upstream that answers nothing may be stuck with all that is on this connection.
         let answer = answer.inspect_err(|_| lease.retire())?;
         let Failed { error, unsent, spare } = match answer {

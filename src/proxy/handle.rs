@@ -1,6 +1,6 @@
 //! The life of a request: admit, select, disrupt, forward, respond.
 
-use std::{convert::Infallible, future::poll_fn, rc::Rc, task::Poll};
+use std::{convert::Infallible, rc::Rc};
 
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
@@ -16,6 +16,7 @@ use super::{
     forward::{Forwarded, forward},
     respond::respond,
     select::select,
+    turn,
     worker::Worker,
 };
 
@@ -29,24 +30,12 @@ pub(crate) async fn handle(
     #[cfg(test)]
     tests::panic_if_asked(&request);
     if request.version() == Version::HTTP_2 {
-        look_for_a_reset().await;
+        // Gives hyper the time to look whether the client has given the request up already, before it costs an upstream
+        // anything: rapid reset (CVE-2023-44487) sends HEADERS and RST_STREAM in one breath.
+        turn::passed().await;
     }
     let outcome = serve(&worker, &caller, &mut exchange, request).await;
     Ok(respond(&caller, exchange, outcome))
-}
-
-/// Gives hyper the time to look whether the client has given the request up already, before it costs an upstream anything:
-/// rapid reset (CVE-2023-44487) sends HEADERS and RST_STREAM in one breath.
-async fn look_for_a_reset() {
-    let mut looked = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut looked, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// The steps that can end a request early, each in a file of its name.

@@ -2,13 +2,8 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{
-        CONNECTION, CONTENT_LENGTH, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
-    },
+    header::{CONNECTION, CONTENT_LENGTH, HOST, UPGRADE, VIA},
 };
-
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// What the injected-fault marker is called.
 pub(crate) const FAULT_HEADER: HeaderName = HeaderName::from_static("x-glooshot-fault");
@@ -20,17 +15,30 @@ pub(crate) const ERROR_HEADER: HeaderName = HeaderName::from_static("x-glooshot-
 /// A nominated `Host` or `Content-Length` stays: they frame and address the message, and dropping them on a client's word
 /// would let it rewrite the request (as in CVE-2022-31813 of another proxy).
 pub(crate) fn strip(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        strip_nominated(headers);
-        headers.remove(CONNECTION);
-    }
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHORIZATION, PROXY_AUTHENTICATE]
-    {
+    // Most messages have one of these fields at the most, so that a look at each name costs less than to look each of them up.
+    while let Some(name) = headers.keys().find(|name| belongs_to_a_connection(name.as_str())).cloned() {
+        if name == CONNECTION {
+            strip_nominated(headers);
+        }
         headers.remove(name);
     }
-    // Our own markers are only ever ours.
-    headers.remove(FAULT_HEADER);
-    headers.remove(ERROR_HEADER);
+}
+
+/// The fixed list. Our own markers are in it: they are only ever ours.
+fn belongs_to_a_connection(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "proxy-authorization"
+            | "proxy-authenticate"
+            | "x-glooshot-fault"
+            | "x-glooshot-error"
+    )
 }
 
 /// Removes the fields that `Connection` names.
@@ -39,6 +47,8 @@ fn strip_nominated(headers: &mut HeaderMap) {
         .get_all(CONNECTION)
         .iter()
         .flat_map(tokens)
+        // It is removed in any case, and mostly the only one.
+        .filter(|token| !token.eq_ignore_ascii_case(b"keep-alive"))
         .filter_map(|token| HeaderName::from_bytes(token).ok())
         .filter(|name| *name != HOST && *name != CONTENT_LENGTH && *name != VIA)
         .collect();

@@ -20,6 +20,7 @@ use super::{
     pool::{Connection, Pool, PoolKey},
     tapped_io::TappedIo,
     transport::Wire,
+    turn,
     upload::Upload,
 };
 
@@ -200,6 +201,8 @@ async fn over_http1(connection: &mut Connection, mut request: Request<RequestBod
     match answer {
         Ok(response) => {
             connection.go_on_sending();
+            // Here, and not where the answer is written: hyper gives up what it could not write when the next request is malformed.
+            turn::passed().await;
             Ok(response)
         }
         Err(error) => Err(Failed { error: error.into(), unsent: None, spare: has_none.then_some(request) }),

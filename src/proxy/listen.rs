@@ -21,6 +21,7 @@ use super::{
     clock::Moment,
     connection::{self, Caller},
     frontend::Frontend,
+    patience::Patience,
     unread::Unread,
     worker::{Phase, Worker},
 };
@@ -140,6 +141,7 @@ fn caller(worker: &Worker, front: &Arc<Frontend>, peer: SocketAddr) -> Rc<Caller
         exempt: worker.shared.exempt.contains(&address),
         connection: Arc::new(Activity::new(Moment::now())),
         unread: Unread::default(),
+        patience: Patience::default(),
         forwarded_for: text(address.to_string()),
         forwarded: text(element),
     })

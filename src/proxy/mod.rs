@@ -56,6 +56,7 @@ mod listen;
 mod live_plan;
 mod metrics;
 mod multiplex;
+mod patience;
 mod pool;
 mod reject;
 mod respond;
@@ -70,8 +71,10 @@ mod tls;
 mod trailers;
 mod transport;
 mod tunnel;
+mod turn;
 mod unread;
 mod upload;
+mod whole;
 mod window;
 mod worker;
 

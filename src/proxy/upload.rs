@@ -9,6 +9,7 @@ use super::{
     clock::Moment,
     error::{Stop, UpstreamFailure},
     limits::Limits,
+    patience::Patience,
     reject::Reject,
 };
 
@@ -89,16 +90,19 @@ impl Upload {
     }
 }
 
-/// The answer, if its head comes in time; without an upload the upstream has the whole request from the beginning.
+/// The answer, if its head comes in time; without an upload the upstream has the whole request from the beginning. `patience` is
+/// the connection's, where it carries one request at a time.
 pub(crate) async fn answer_in_time<T>(
     limits: &Limits,
     upload: Option<&Upload>,
+    patience: Option<&Patience>,
     answer: impl Future<Output = T>,
 ) -> Result<T, Stop> {
-    let mut answer = pin!(answer);
-    let Some(upload) = upload else {
-        let late = |_| Stop::Upstream(UpstreamFailure::Timeout);
-        return timeout(limits.response_head, answer).await.map_err(late);
+    let late = || Stop::Upstream(UpstreamFailure::Timeout);
+    let (upload, mut answer) = match (upload, patience) {
+        (Some(upload), _) => (upload, pin!(answer)),
+        (None, Some(patience)) => return patience.wait(limits.response_head, answer).await.ok_or_else(late),
+        (None, None) => return timeout(limits.response_head, answer).await.map_err(|_| late()),
     };
     // Each change of the stage begins a time of its own, so none can end before the shorter of the two has passed.
     let shorter = limits.stalled.min(limits.response_head);

@@ -25,7 +25,7 @@ pub mod wire;
 
 pub use client::{Client, Ending};
 pub use glooshot::{Glooshot, Setup};
-pub use patience::{Gate, eventually, within};
+pub use patience::{Gate, eventually, let_pass, within};
 pub use upstream::{Step, Upstream};
 pub use wire::{Framing, Message};
 

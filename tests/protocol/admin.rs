@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use crate::harness::{
     Client, Gate, Glooshot, Setup, Step, Upstream, answer, eventually,
     experiment::Experiment,
-    get,
+    get, let_pass,
     load::{self, CountingUpstream},
     sockets::own_address,
     upstream::RefusingPort,
@@ -149,7 +149,7 @@ fn a_core_that_does_not_come_round_is_noticed() {
     let proxy = Glooshot::before(&upstream);
     let before = stalls(&proxy);
     proxy.signal(Signal::STOP);
-    std::thread::park_timeout(STALL);
+    let_pass(STALL);
     proxy.signal(Signal::CONT);
     within(SOON, "the stall is counted", || {
         let (count, longest) = stalls(&proxy);

@@ -1,6 +1,6 @@
 //! D7, D11: file descriptors that run out, and memory that clients could try to use up.
 
-use std::{thread, time::Duration};
+use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
@@ -9,7 +9,7 @@ use crate::harness::{
     crowd::make_room_for,
     eventually, get,
     h2::{self, client::with},
-    scale, within,
+    let_pass, scale, within,
 };
 
 /// Open files that the proxy is allowed in D7.
@@ -34,7 +34,7 @@ fn d7_without_file_descriptors_nothing_is_busy_and_everything_goes_on_afterwards
     }
     proxy.wait_for_line("no file descriptor is left", |line| line.contains("cannot accept"));
     let before = proxy.processor_time();
-    thread::park_timeout(WINDOW);
+    let_pass(WINDOW);
     let used = proxy.processor_time() - before;
     assert!(used < WINDOW / 5, "{used:?} of processor time in {WINDOW:?}");
     drop(clients);

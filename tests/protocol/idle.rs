@@ -19,6 +19,7 @@ use crate::harness::{
     get,
     glooshot::SERVICE,
     h2::{self, client},
+    let_pass,
     load::{self, CountingUpstream},
     sockets::asks_for_life,
     upstream::Recorder,
@@ -51,7 +52,7 @@ fn a_client_s_connection_is_closed_when_it_has_been_idle_for_too_long_and_not_wh
     let mut client = proxy.client();
     for _ in 0..8 {
         assert_eq!(client.ask(&get("/a")).status(), 200);
-        thread::park_timeout(LIMIT / 7);
+        let_pass(LIMIT / 7);
     }
     let since = Instant::now();
     assert_eq!(client.ask(&get("/a")).status(), 200);
@@ -67,7 +68,7 @@ fn a_client_s_connection_of_http_2_is_closed_with_a_goaway_when_it_has_been_idle
     let mut used = h2::Client::connect(proxy.address());
     for _ in 0..8 {
         assert_eq!(used.ask(&client::get("/a")).status(), 200);
-        thread::park_timeout(LIMIT / 7);
+        let_pass(LIMIT / 7);
     }
     assert_eq!(used.goaways(), []);
     let since = Instant::now();
@@ -88,7 +89,7 @@ fn an_upstream_s_connection_is_closed_when_it_has_been_idle_for_too_long() {
     let mut client = proxy.client();
     for _ in 0..8 {
         assert_eq!(client.ask(&get("/a")).status(), 200);
-        thread::park_timeout(LIMIT / 7);
+        let_pass(LIMIT / 7);
     }
     let since = Instant::now();
     assert_eq!(client.ask(&get("/a")).status(), 200);
@@ -149,7 +150,7 @@ fn an_answer_of_http_2_of_which_no_more_comes_is_broken_off() {
 #[test]
 fn whoever_waits_for_the_beginning_of_an_answer_is_not_cut_off_for_silence() {
     let late = Upstream::scripted(|_| {
-        thread::park_timeout(2 * LIMIT);
+        let_pass(2 * LIMIT);
         vec![Step::Send(answer("late"))]
     });
     let proxy = limited(&["stalled"], &late).start();
@@ -185,7 +186,7 @@ fn a_tunnel_is_closed_when_nothing_has_moved_in_it_for_too_long_and_not_before()
     for _ in 0..8 {
         client.send(b"ping 1\r\n");
         assert_eq!(client.read_at_least(8), b"ping 1\r\n");
-        thread::park_timeout(LIMIT / 7);
+        let_pass(LIMIT / 7);
     }
     let since = Instant::now();
     client.send(b"ping 2\r\n");
@@ -311,7 +312,7 @@ fn a_proxy_that_stops_waits_until_it_is_quiet() {
     proxy.signal(Signal::TERM);
     let mut last = Instant::now();
     for _ in 0..8 {
-        thread::park_timeout(LIMIT / 7);
+        let_pass(LIMIT / 7);
         last = Instant::now();
         assert_eq!(Client::connect(proxy.address()).ask(&get("/late")).status(), 200);
     }

@@ -12,7 +12,9 @@ use std::{
 
 use socket2::SockRef;
 
-use crate::harness::{Client, Ending, Glooshot, Setup, Upstream, get, scale, upstream::Recorder, wire::find, within};
+use crate::harness::{
+    Client, Ending, Glooshot, Setup, Upstream, get, let_pass, scale, upstream::Recorder, wire::find, within,
+};
 
 /// What the proxy may grow by for one client that does not read.
 const MEMORY: u64 = 1 << 20;
@@ -139,7 +141,7 @@ fn d6_a_client_that_reads_slowly_but_reads_is_not_cut_off() {
     read_head(&client);
     let began = Instant::now();
     for _ in 0..12 {
-        std::thread::park_timeout(Duration::from_millis(200));
+        let_pass(Duration::from_millis(200));
         read(&client, PIECE, 4 << 10);
     }
     assert!(began.elapsed() > Duration::from_secs(2));

@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::harness::{Client, Ending, Glooshot, Setup, Step, Upstream, glooshot::SERVICE, upstream::Recorder, within};
+use crate::harness::{
+    Client, Ending, Glooshot, Setup, Step, Upstream, glooshot::SERVICE, let_pass, upstream::Recorder, within,
+};
 
 const LIMIT: Duration = Duration::from_millis(600);
 /// The other limit, where it must not matter.
@@ -25,7 +27,7 @@ const HEAD: &[u8] = b"POST /a HTTP/1.1\r\nHost: ratings\r\nContent-Length: 20\r\
 fn drip(client: &mut Client, bytes: &[u8]) {
     for byte in bytes {
         client.send(&[*byte]);
-        thread::park_timeout(LIMIT / 8);
+        let_pass(LIMIT / 8);
     }
 }
 
@@ -128,7 +130,7 @@ fn an_upload_of_http_2_that_stops_costs_its_stream_only() {
     client.send_frame(&Frame::data(stream, b"ten bytes.", false));
     while !client.stream(stream).is_over() {
         assert_eq!(client.ask(&get("/b")).status(), 200);
-        thread::park_timeout(LIMIT / 8);
+        let_pass(LIMIT / 8);
     }
     assert_eq!(client.answer(stream).status(), 400);
     assert_eq!(client.ask(&get("/b")).status(), 200);

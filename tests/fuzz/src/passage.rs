@@ -28,6 +28,7 @@ use crate::{
         rewrite::{ForwardedFor, Marks, Via, rewrite, to_http1},
         sniff::{self, Protocol},
         tapped_io::{Tap, TappedIo},
+        whole::Whole,
     },
     sent::{RequestBody, Sent, Stage},
     sockets::{ClientSocket, UpstreamSocket},
@@ -176,6 +177,7 @@ impl Passage {
             mode: ForwardedFor::Append,
             tls_ended: false,
         };
+        let version = request.version();
         rewrite(&mut request, &marks);
         to_http1(&mut request);
         let (upstream, mut connection) = self.lease();
@@ -183,7 +185,7 @@ impl Passage {
         self.sent.borrow_mut().push(Rc::clone(&sent));
         let (parts, body) = request.into_parts();
         let request = Request::from_parts(parts, ());
-        connection.begin(&request, RequestBody { body, sent: Rc::clone(&sent) });
+        connection.begin(&request, RequestBody { body: Whole::of(body, version), sent: Rc::clone(&sent) });
         let answer = poll_fn(|cx| connection.poll_answer(cx)).await;
         sent.abandoned.set(false);
         match answer {

@@ -25,3 +25,7 @@ pub(crate) mod sniff;
 pub(crate) mod tapped_io;
 #[path = "../../../src/proxy/trailers.rs"]
 pub(crate) mod trailers;
+#[path = "../../../src/proxy/turn.rs"]
+pub(crate) mod turn;
+#[path = "../../../src/proxy/whole.rs"]
+pub(crate) mod whole;

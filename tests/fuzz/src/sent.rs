@@ -17,7 +17,10 @@ use hyper::body::{Bytes, Incoming};
 use crate::{
     harness::wire::{Framing, Message, latin1, readable},
     passage::PSEUDONYM,
-    proxy::trailers,
+    proxy::{
+        trailers,
+        whole::{BrokenOff, Whole},
+    },
 };
 
 /// A request that was admitted.
@@ -120,15 +123,15 @@ impl Sent {
 /// A client's body on its way, noted as it passes.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
-    pub(crate) body: Incoming,
+    pub(crate) body: Whole,
     pub(crate) sent: Rc<Sent>,
 }
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BrokenOff;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let mut polled = Pin::new(&mut self.body).poll_frame(cx);
         match &mut polled {
             Poll::Pending => {}

@@ -157,6 +157,40 @@ fn a_stream_that_the_client_cuts_off_ends_the_connection_to_an_upstream_that_spe
     assert_eq!(client.ask(&get("/a")).text(), "ok");
 }
 
+/// Only a server may reset with NO_ERROR and mean that all is well (RFC 9113 §8.1). A client that resets before its END_STREAM has not
+/// sent the whole request, whatever the code says.
+#[test]
+fn a_body_that_the_client_cuts_off_without_an_error_is_not_made_a_whole_one_for_an_upstream_that_speaks_http_1() {
+    for code in [code::NO_ERROR, code::CANCEL] {
+        let upstream = Upstream::ok();
+        let proxy = before_http1(&upstream);
+        let mut client = Client::connect(proxy.address());
+        let stream = client.open(&request("POST", "/cut"), false);
+        client.send_frame(&Frame::data(stream, b"half", false));
+        upstream.wait_until("the half", |log| log.iter().any(|it| it.bytes.ends_with(b"half\r\n")));
+        client.send_frame(&Frame::rst_stream(stream, code));
+        upstream.wait_until("the end of the connection", |log| log[0].ended);
+        assert_eq!(upstream.account().requests, [], "reset with {code}");
+        assert_eq!(client.ask(&get("/a")).status(), 200);
+    }
+}
+
+#[test]
+fn a_body_that_the_client_cuts_off_without_an_error_is_cut_off_at_an_upstream_that_speaks_http_2() {
+    for code in [code::NO_ERROR, code::CANCEL] {
+        let upstream = h2::Upstream::ok();
+        let proxy = before_http2(&upstream);
+        let mut client = Client::connect(proxy.address());
+        let stream = client.open(&request("POST", "/cut"), false);
+        client.send_frame(&Frame::data(stream, b"half", false));
+        upstream.wait_until("the half", |streams| streams.iter().any(|it| it.body == b"half"));
+        client.send_frame(&Frame::rst_stream(stream, code));
+        upstream.wait_until("the cut", |streams| streams[0].reset.is_some());
+        assert!(!upstream.streams()[0].ended, "reset with {code}");
+        assert_eq!(client.ask(&get("/a")).status(), 200);
+    }
+}
+
 #[test]
 fn a_client_that_goes_away_cuts_all_its_streams_off() {
     let upstream = h2::Upstream::scripted(|call| {
