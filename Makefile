@@ -11,6 +11,7 @@ export CARGO_TARGET_DIR := $(CACHE)/target
 endif
 
 SUITE := tests/suite.sh
+BINARIES = $(abspath $(or $(CARGO_TARGET_DIR),target))/debug
 # Fuzz targets are a workspace of their own.
 FUZZ := --manifest-path tests/fuzz/Cargo.toml
 FUZZ_SECONDS ?= 60
@@ -42,8 +43,11 @@ test: deps lint ## Everything with its small numbers: lint, unit, property and b
 	$(SUITE) interop $(TEST) --test interop
 	$(SUITE) standalone $(TEST) --test files --test standalone
 	$(SUITE) demo $(TEST) --test demo
-	$(SUITE) bed tests/cluster/build.sh hyperkube
+	tests/cluster/deps.sh
+	$(SUITE) bed tests/cluster/build.sh
 	$(SUITE) api-server $(TEST) --test api_server
+	$(SUITE) controller $(TEST) --test controller
+	$(SUITE) in-cluster $(TEST) --test in_cluster -- --nocapture
 	@$(SUITE) --summary
 
 drill: deps ## The same tests with their large numbers
@@ -73,13 +77,12 @@ bed: ## Build a whole Kubernetes for this machine into the cache, once: about 15
 	tests/cluster/deps.sh
 	tests/cluster/build.sh
 
-cluster-up: ## Start that Kubernetes: two nodes, NetworkPolicies enforced; needs root. BED=1 starts another one beside it
-	@chosen=$$(tests/cluster/up.sh $(BED)) && printf '%s\n' \
-		'' 'It is up. Next:' "  $$chosen" \
-		'  $(CARGO) run --quiet --bin glooshot -- register' \
-		'  kubectl create namespace bookinfo' \
-		'  kubectl apply -f manifests/examples/tutorial/abort-ratings-traffic.yaml' \
-		'  kubectl get exp -A' \
+cluster-up: ## Start that Kubernetes with Glooshot's images in it: two nodes, NetworkPolicies enforced; needs root. BED=1 starts another one beside it
+	$(CARGO) build --workspace --bins
+	@chosen=$$(tests/cluster/up.sh $(BED)) && images=$$(tests/cluster/load.sh $(BED) $(BINARIES)) && printf '%s\n' \
+		'' 'It is up. Next:' "  $$chosen:$(BINARIES)" "  $$images" \
+		'  glooshot register && glooshot init' \
+		'and the rest of docs/tutorial.md, from "In a cluster, without a mesh" on. In the end:' \
 		'  make cluster-down$(if $(filter-out 0,$(BED)), BED=$(BED))'
 
 cluster-down: ## Stop it, and remove everything of it

@@ -8,6 +8,7 @@
 //! | [`webhook`] | the admission review of our resources; pure |
 //! | [`proxy`] | the data plane: an HTTP proxy that injects the faults of a plan |
 //! | [`control`] | the channel between controllers and proxies: plans down, counts and trips up |
+//! | [`controller`] | Experiments in a cluster, from `kubectl apply` to their result |
 //! | [`pki`] | certificates of our own, and their rotation |
 //! | [`demo`] | the tutorial's application, and the tutorial on one machine |
 //! | `cluster` | the way to a Kubernetes cluster, and what is installed in it |
@@ -19,6 +20,7 @@
 pub mod cli;
 mod cluster;
 pub mod control;
+pub mod controller;
 pub mod demo;
 pub mod engine;
 pub mod metrics_server;

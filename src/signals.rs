@@ -8,12 +8,23 @@ use tokio::{
     sync::Mutex,
 };
 
+/// Threads of a controller.
+const WORKERS: usize = 2;
+
 /// The runtime of a command. The proxy has threads of its own; this one only steers.
 ///
 /// # Errors
 /// When the system has no resources left for it.
 pub fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
+}
+
+/// The runtime of a controller: what keeps its lease must not wait for what looks at a thousand objects.
+///
+/// # Errors
+/// When the system has no resources left for it.
+pub fn parallel_runtime() -> io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()
 }
 
 /// Listens for a wish to stop: from a terminal (SIGINT) or a supervisor (SIGTERM).

@@ -95,6 +95,11 @@ pub struct KnownPort {
     pub subsets: Vec<String>,
 }
 
+/// Whether this is a namespace of Kubernetes itself, in which nothing is ever broken.
+pub fn is_protected_namespace(namespace: &str) -> bool {
+    ["kube-system", "kube-public", "kube-node-lease"].contains(&namespace)
+}
+
 /// The name of the upstream for a Service's port, or for one subset of it: `<namespace>-<service>[-<subset>]-<port>`.
 pub fn upstream_name(port: &ServicePort, subset: Option<&str>) -> String {
     let ServicePort { service: ServiceName { namespace, name }, port } = port;

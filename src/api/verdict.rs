@@ -237,10 +237,7 @@ fn prepare(rules: &Rules, state: &mut State, event: &Event, now: Duration) -> De
         }
         Event::Armed { started } if state.phase == Phase::Arming => {
             state.phase = Phase::Running;
-            state.started = now;
-            for (condition, name) in state.conditions.iter_mut().zip(rules.names(*started)) {
-                condition.name = name;
-            }
+            state.start(rules, *started, now);
             Decision::default()
         }
         Event::Interrupted(_) | Event::Stopped(_) => ended(event).map_or_else(Decision::default, |f| finish(state, f)),
@@ -264,7 +261,7 @@ fn watch(rules: &Rules, state: &mut State, event: &Event, now: Duration) -> Deci
         return finish(state, verdict);
     }
     state.account(now);
-    let over = now.saturating_sub(state.started) >= rules.duration;
+    let over = state.since_start(now) >= rules.duration;
     let blind = state.is_blind();
     // A row of query errors ends by itself, with its own verdict; until then it is counted and not judged.
     if rules.has_faults && (over || !blind) && state.off_time(now) > rules.off_allowance() {

@@ -3,15 +3,25 @@
 mod bookinfo;
 mod cluster_options;
 mod control_options;
+mod controller;
 mod crds;
 mod demo;
+mod disable;
+mod enable;
 mod files;
+mod halt;
+mod in_cluster;
+mod init;
+mod install_options;
 mod options;
 mod progress;
 mod proxy;
 mod register;
+mod rescue;
+mod resume;
 mod run;
 mod transport_options;
+mod uninstall;
 mod validate;
 
 use std::process::ExitCode;
@@ -44,6 +54,14 @@ enum Command {
     Bookinfo(bookinfo::Args),
     Validate(validate::Args),
     Register(register::Args),
+    Init(Box<init::Args>),
+    Enable(enable::Args),
+    Disable(disable::Args),
+    Halt(halt::Args),
+    Resume(resume::Args),
+    Rescue(rescue::Args),
+    Uninstall(uninstall::Args),
+    Controller(Box<controller::Args>),
     Crds(crds::Args),
 }
 
@@ -71,6 +89,14 @@ pub fn main() -> ExitCode {
         Command::Bookinfo(args) => bookinfo::run(args),
         Command::Validate(args) => validate::run(&args),
         Command::Register(args) => register::run(&args),
+        Command::Init(args) => init::run(&args),
+        Command::Enable(args) => enable::run(&args),
+        Command::Disable(args) => disable::run(&args),
+        Command::Halt(args) => halt::run(&args),
+        Command::Resume(args) => resume::run(&args),
+        Command::Rescue(args) => rescue::run(&args),
+        Command::Uninstall(args) => uninstall::run(&args),
+        Command::Controller(args) => controller::run(&args),
         Command::Crds(args) => crds::run(&args),
     };
     done.unwrap_or_else(|error| {

@@ -176,7 +176,7 @@ pub(super) fn service_port(text: &str, help: &str) -> Result<ServicePort, String
 }
 
 /// A DNS-1123 label, which Service and namespace names are.
-fn is_dns_label(text: &str) -> bool {
+pub(super) fn is_dns_label(text: &str) -> bool {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     !text.is_empty() && text.len() <= 63 && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }

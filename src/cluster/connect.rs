@@ -13,6 +13,10 @@ use super::ClusterError;
 const CONNECT: Duration = Duration::from_secs(5);
 /// The longest wait for one answer.
 const ANSWER: Duration = Duration::from_secs(30);
+/// The longest silence of a watch. The API server ends one after [`WATCH`] at the latest: longer silence is a dead connection.
+const WATCH_SILENCE: Duration = Duration::from_secs(75);
+/// How long one watch lasts, before the next goes on where it ended.
+pub(crate) const WATCH: Duration = Duration::from_secs(60);
 
 /// Which cluster is meant, and as whom.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +30,7 @@ pub(crate) struct Access {
 /// A cluster that can be asked. Nothing has been sent yet.
 pub(crate) struct Cluster {
     client: Client,
+    watching: Client,
     url: String,
 }
 
@@ -39,13 +44,20 @@ impl Cluster {
         config.connect_timeout = Some(CONNECT);
         config.read_timeout = Some(ANSWER);
         let url = config.cluster_url.to_string().trim_end_matches('/').to_owned();
-        let client = Client::try_from(config).map_err(|error| ClusterError::of(error, &url))?;
-        Ok(Self { client, url })
+        let client = |config| Client::try_from(config).map_err(|error| ClusterError::of(error, &url));
+        let asking = client(config.clone())?;
+        config.read_timeout = Some(WATCH_SILENCE);
+        Ok(Self { client: asking, watching: client(config)?, url })
     }
 
     /// What requests are sent with.
     pub(crate) fn client(&self) -> Client {
         self.client.clone()
+    }
+
+    /// What watches are sent with: they are silent where nothing happens.
+    pub(crate) fn watching(&self) -> Client {
+        self.watching.clone()
     }
 
     /// What an error means that this cluster, or the way to it, gave.

@@ -59,6 +59,16 @@ pub(crate) async fn apply(cluster: &Cluster, definition: &CustomResourceDefiniti
     })
 }
 
+/// Whether the cluster knows a definition.
+///
+/// # Errors
+/// When the cluster cannot be reached, or refuses to say.
+pub(crate) async fn is_there(cluster: &Cluster, definition: &CustomResourceDefinition) -> Result<bool, ClusterError> {
+    let api = Api::<CustomResourceDefinition>::all(cluster.client());
+    let found = api.get_metadata_opt(&definition.name_any()).await.map_err(|error| cluster.explain(error))?;
+    Ok(found.is_some())
+}
+
 /// Waits until the cluster serves a definition, until `deadline`.
 ///
 /// # Errors

@@ -52,6 +52,25 @@ pub(crate) enum ClusterError {
         /// What its conditions say.
         why: String,
     },
+    /// Something else has to be done first.
+    #[error("{0}")]
+    NotYet(String),
+    /// Something of ours in the cluster could not be put back.
+    #[error("{0}")]
+    NotPutBack(String),
+    /// A Deployment was written but its pods do not become ready.
+    #[error(
+        "deployments.apps/{name} is not ready: {}; `kubectl describe pods -n {namespace}` shows more, and this command may be \
+         run again at any time", if why.is_empty() { "nothing has been said about it" } else { why }
+    )]
+    NotReady {
+        /// Where it is.
+        namespace: String,
+        /// The Deployment.
+        name: String,
+        /// What keeps it.
+        why: String,
+    },
 }
 
 impl ClusterError {

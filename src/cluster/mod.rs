@@ -3,6 +3,11 @@
 mod connect;
 pub(crate) mod definitions;
 mod error;
+pub(crate) mod experiments;
+pub(crate) mod halt;
+pub(crate) mod install;
+pub(crate) mod objects;
+pub(crate) mod rollout;
 
-pub(crate) use connect::{Access, Cluster};
+pub(crate) use connect::{Access, Cluster, WATCH};
 pub(crate) use error::ClusterError;

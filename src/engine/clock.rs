@@ -1,10 +1,17 @@
 //! The wall clock: for timestamps in results and reports, never for deadlines.
 
+use std::time::SystemTime;
+
 use jiff::Timestamp;
 
 /// The time of day.
 pub(crate) fn now() -> Timestamp {
     Timestamp::now()
+}
+
+/// The same as certificates are judged by it.
+pub(crate) fn certificates() -> SystemTime {
+    now().into()
 }
 
 /// RFC 3339, UTC, always nine digits of a second: `2019-06-10T16:08:39.869280871Z`.

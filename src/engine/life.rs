@@ -5,7 +5,7 @@
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use glooshot_api::{
-    scenario::{Scenario, Threshold, TriggerRule},
+    scenario::{Scenario, Threshold},
     status::{FailureType, InjectionStatus},
     verdict::{self, Event, Facts, Finish, Phase, Rules, State, Switch, Trips, UnknownMetric},
 };
@@ -24,6 +24,7 @@ use super::{
     outcome::{Ending, Outcome, Told},
     progress::{ProgressEvent, ProgressSender},
     recorder::Recorder,
+    run::TakenUp,
     safety::{Patience, in_time, insist},
     stop::StopSignal,
 };
@@ -53,6 +54,8 @@ pub(super) struct Life<P> {
     state: State,
     /// The run's origin, on the clock that never goes back.
     origin: Instant,
+    /// The run's age at that moment: more than nothing where another process began it.
+    age: Duration,
     happenings: Happenings,
     recorder: Recorder,
     progress: ProgressSender,
@@ -116,17 +119,28 @@ impl<P: DataPath> Life<P> {
         samplers: Samplers,
         stop: StopSignal,
         progress: ProgressSender,
+        taken_up: Option<&TakenUp>,
     ) -> Self {
         let rules = Rules::new(&scenario);
+        let mut recorder = Recorder::of(&scenario);
+        let (state, age) = match taken_up {
+            None => (State::new(&rules), Duration::ZERO),
+            Some(TakenUp { started, seen_until, history }) => {
+                recorder.take_in(history);
+                let off_since = between(*started, *seen_until);
+                (State::taken_up(&rules, *started, off_since, recorder.observed()), between(*started, clock::now()))
+            }
+        };
         let (observer, observations) = mpsc::channel(MAX_WAITING);
         let mut heartbeat = interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             path,
             samplers,
-            state: State::new(&rules),
+            state,
             rules,
             origin: Instant::now(),
+            age,
             happenings: Happenings {
                 events: None,
                 hold_events: false,
@@ -136,9 +150,9 @@ impl<P: DataPath> Life<P> {
                 heartbeat,
                 stop,
             },
-            recorder: Recorder::new(scenario.conditions.iter().map(|condition| threshold(&condition.trigger))),
+            recorder,
             progress,
-            started: None,
+            started: taken_up.map(|run| run.started),
             ended: None,
             verdict: None,
             told: Told::default(),
@@ -170,6 +184,11 @@ impl<P: DataPath> Life<P> {
         if !self.goes_on() {
             return;
         }
+        if self.started.is_some() {
+            // Callers have come through the path before; who began the run has waited for them.
+            self.take(Event::Settled).await;
+            return;
+        }
         self.tell(ProgressEvent::Settling(self.scenario.settle));
         if self.meanwhile(sleep(self.scenario.settle)).await.is_some() {
             self.take(Event::Settled).await;
@@ -178,16 +197,22 @@ impl<P: DataPath> Life<P> {
 
     /// Switches the faults on, and begins to watch.
     pub(super) async fn arm(&mut self) {
+        if let Some(started) = self.started
+            && self.now() >= self.rules.duration
+        {
+            // The time ran out while nobody saw to it: it is judged without another fault.
+            self.take(Event::Armed { started }).await;
+            return;
+        }
         let path = Arc::clone(&self.path);
         self.happenings.hold_events = true;
         let armed = self.meanwhile(async move { in_time(ARM_LIMIT, path.arm()).await }).await;
         self.happenings.hold_events = false;
         match armed {
             Some(Ok(())) => {
-                let started = clock::now();
-                self.started = Some(started);
+                let started = *self.started.get_or_insert_with(clock::now);
                 self.take(Event::Armed { started }).await;
-                self.tell(ProgressEvent::FaultsOn);
+                self.progress.tell_of(started, ProgressEvent::FaultsOn);
                 self.happenings.samplers = self.samplers.spawn(&self.path, &self.happenings.observer);
             }
             Some(Err(error)) => {
@@ -199,7 +224,7 @@ impl<P: DataPath> Life<P> {
 
     /// Watches until the verdict, or until the duration has passed.
     pub(super) async fn watch(&mut self) {
-        let deadline = Instant::now() + self.rules.duration;
+        let deadline = Instant::now() + self.rules.duration.saturating_sub(self.state.since_start(self.now()));
         while self.goes_on() {
             if self.meanwhile(sleep_until(deadline)).await.is_some() {
                 self.take(Event::Tick).await;
@@ -349,7 +374,8 @@ impl<P: DataPath> Life<P> {
 
     /// One step of the verdict.
     async fn step(&mut self, event: &Event) -> Option<Event> {
-        let decision = verdict::step(&self.rules, &mut self.state, event, self.origin.elapsed());
+        let now = self.now();
+        let decision = verdict::step(&self.rules, &mut self.state, event, now);
         if let Some(finish) = decision.finish {
             self.decided(event, finish);
         }
@@ -435,6 +461,11 @@ impl<P: DataPath> Life<P> {
         unknown
     }
 
+    /// The time since the run's origin.
+    fn now(&self) -> Duration {
+        self.age + self.origin.elapsed()
+    }
+
     fn name(&self, condition: usize) -> String {
         self.state.names().nth(condition).unwrap_or_default().to_owned()
     }
@@ -452,12 +483,9 @@ fn path_event(event: PathEvent) -> Event {
     }
 }
 
-fn threshold(trigger: &TriggerRule) -> Option<Threshold> {
-    match trigger {
-        TriggerRule::Prometheus { threshold, .. } => Some(*threshold),
-        TriggerRule::Traffic(rule) => Some(rule.threshold),
-        TriggerRule::Webhook { .. } => None,
-    }
+/// Between two times of day; nothing if the second is earlier.
+fn between(first: Timestamp, second: Timestamp) -> Duration {
+    Duration::try_from(second.duration_since(first)).unwrap_or_default()
 }
 
 fn injected(fault: &InjectionStatus) -> u64 {

@@ -22,13 +22,13 @@ pub mod run;
 mod safety;
 pub mod stop;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use self::{
     condition::{AllowedHost, ConditionError, EgressPolicy, Prometheus},
     data_path::DataPath,
     outcome::Outcome,
     progress::{Progress, ProgressEvent, ProgressSender, progress_channel},
-    run::Run,
+    run::{Run, TakenUp},
     stop::{StopHandle, StopSignal, stop_channel},
 };

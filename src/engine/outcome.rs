@@ -6,8 +6,8 @@ use glooshot_api::{
     report::ReportSpec,
     scenario::Scenario,
     status::{
-        ConditionStatus, ConditionType, DataPathStatus, ExperimentResult, ExperimentStatus, InjectionStatus,
-        ResultState, StatusCondition,
+        ConditionStatus, ConditionType, DataPathStatus, ExperimentResult, ExperimentStatus, FailureType,
+        InjectionStatus, ResultState, StatusCondition,
     },
     verdict::Finish,
 };
@@ -30,6 +30,21 @@ pub struct Outcome {
     pub report: ReportSpec,
     /// What a person should know and no verdict says, one sentence each.
     pub warnings: Vec<String>,
+}
+
+impl Outcome {
+    /// Of a run that nobody could see to its end: nothing can be concluded from it.
+    pub fn interrupted(message: &str) -> Self {
+        let failure_report = [("failure_type", FailureType::Interrupted.as_str()), ("message", message)];
+        let result = ExperimentResult {
+            failure_report: failure_report.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+            state: ResultState::Inconclusive,
+            time_finished: Some(clock::rfc3339(clock::now())),
+            time_started: None,
+        };
+        let status = ExperimentStatus { result: Some(result.clone()), ..ExperimentStatus::default() };
+        Self { result, status, report: ReportSpec::default(), warnings: Vec::new() }
+    }
 }
 
 /// What the steps of the life have come to; `None` for one that was never taken.

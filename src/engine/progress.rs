@@ -35,7 +35,7 @@ pub enum ProgressEvent {
     },
     /// The time to settle has begun.
     Settling(Duration),
-    /// The faults were switched on.
+    /// The faults were switched on; its time is the start of the run, also of one that another process began.
     FaultsOn,
     /// A condition was observed; NaN where there was no data, the HTTP status for a webhook.
     Sample {
@@ -138,9 +138,14 @@ pub fn progress_channel() -> (ProgressSender, mpsc::Receiver<Progress>) {
 
 impl ProgressSender {
     pub(crate) fn tell(&self, event: ProgressEvent) {
+        self.tell_of(clock::now(), event);
+    }
+
+    /// Tells of something that has a time of its own.
+    pub(crate) fn tell_of(&self, at: Timestamp, event: ProgressEvent) {
         if let Some(sender) = &self.0 {
             // A full backlog loses the event: the result, status and report do not depend on it.
-            let _ = sender.try_send(Progress { at: clock::now(), event });
+            let _ = sender.try_send(Progress { at, event });
         }
     }
 }

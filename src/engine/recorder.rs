@@ -3,7 +3,7 @@
 use glooshot_api::{
     names::{ResourceRef, ServiceName},
     report::{ConditionHistory, ReportSpec, SampleValue, Snapshot},
-    scenario::Threshold,
+    scenario::{Scenario, Threshold, TriggerRule},
 };
 use jiff::Timestamp;
 
@@ -49,6 +49,36 @@ impl Recorder {
         let history =
             |threshold| History { threshold, seen: 0, stride: 1, crossed: false, samples: Vec::new(), last: None };
         Self { histories: thresholds.into_iter().map(history).collect() }
+    }
+
+    /// A recorder for the conditions of a scenario.
+    pub fn of(scenario: &Scenario) -> Self {
+        Self::new(scenario.conditions.iter().map(|condition| match &condition.trigger {
+            TriggerRule::Prometheus { threshold, .. } => Some(*threshold),
+            TriggerRule::Traffic(rule) => Some(rule.threshold),
+            TriggerRule::Webhook { .. } => None,
+        }))
+    }
+
+    /// Takes in what a Report of the same run has shown until now; what it does not say in a form that is ours is left out.
+    pub fn take_in(&mut self, report: &[ConditionHistory]) {
+        for (condition, history) in report.iter().enumerate() {
+            for Snapshot { timestamp, value } in &history.failure_condition_snapshots {
+                if let Ok(at) = timestamp.parse() {
+                    self.record(condition, at, value.0);
+                }
+            }
+        }
+    }
+
+    /// A value of each condition that has been observed: a number, if it ever had one.
+    pub(super) fn observed(&self) -> impl Iterator<Item = (usize, f64)> {
+        let values = |(i, history): (usize, &History)| {
+            let mut values = history.samples.iter().map(|sample| sample.value);
+            let first = values.next()?;
+            Some((i, if first.is_nan() { values.find(|value| !value.is_nan()).unwrap_or(first) } else { first }))
+        };
+        self.histories.iter().enumerate().filter_map(values)
     }
 
     /// Records a sample; `at` is when it was received.

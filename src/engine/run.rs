@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use glooshot_api::scenario::Scenario;
+use glooshot_api::{report::ConditionHistory, scenario::Scenario};
+use jiff::Timestamp;
 
 use super::{
     condition::{ConditionError, EgressPolicy, Prometheus, Samplers},
@@ -29,6 +30,18 @@ pub struct Run<P> {
     polling: Duration,
     reading: Duration,
     progress: ProgressSender,
+    taken_up: Option<TakenUp>,
+}
+
+/// A run that another process began, and did not end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TakenUp {
+    /// When its faults were switched on.
+    pub started: Timestamp,
+    /// Until when somebody saw to it; from then on its faults have been off.
+    pub seen_until: Timestamp,
+    /// What its conditions were observed to be meanwhile, in the order of the spec.
+    pub history: Vec<ConditionHistory>,
 }
 
 impl<P: DataPath> Run<P> {
@@ -42,6 +55,7 @@ impl<P: DataPath> Run<P> {
             polling: POLLING_INTERVAL,
             reading: READING_INTERVAL,
             progress: ProgressSender::default(),
+            taken_up: None,
         }
     }
 
@@ -80,6 +94,14 @@ impl<P: DataPath> Run<P> {
         self
     }
 
+    /// The run was begun by another process: it goes on with the time that is left of it, without settling anew, and the time without
+    /// faults in between is held against it.
+    #[must_use]
+    pub fn taken_up(mut self, run: Option<TakenUp>) -> Self {
+        self.taken_up = run;
+        self
+    }
+
     /// Runs the experiment to its verdict.
     ///
     /// # Guarantees
@@ -97,7 +119,7 @@ impl<P: DataPath> Run<P> {
             Samplers::new(&self.scenario, self.prometheus.as_ref(), &self.webhooks, self.polling, self.reading)?;
         // Declared first, so dropped last: whatever becomes of the life, the faults end.
         let _cut = CutOnDrop(Arc::clone(&self.path));
-        let mut life = Life::new(self.scenario, self.path, samplers, stop, self.progress);
+        let mut life = Life::new(self.scenario, self.path, samplers, stop, self.progress, self.taken_up.as_ref());
 
         life.route().await;
         life.settle().await;

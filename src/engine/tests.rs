@@ -4,4 +4,5 @@
 mod safety;
 pub(crate) mod scripted_path;
 pub(crate) mod server;
+mod taken_up;
 mod verdicts;

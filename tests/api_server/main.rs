@@ -18,12 +18,14 @@ mod cases;
 mod client;
 mod control_plane;
 mod kubectl;
+mod redirect_stage;
 
 // The tests.
 mod access;
 mod bounds;
 mod kubectl_views;
 mod lifecycle;
+mod redirect;
 mod registration;
 mod rules;
 mod the_bed;

@@ -23,6 +23,9 @@ export KUBECACHEDIR=$state/kubectl
 export NO_PROXY=${NO_PROXY:+$NO_PROXY,}10.0.0.0/8,127.0.0.0/8
 export no_proxy=$NO_PROXY
 sandbox_image=localhost/glooshot-pod:1
+# Our own image, and the Prometheus of the bed (load.sh).
+glooshot_image=glooshot.local/glooshot:test
+prometheus_image=glooshot.local/prometheus:test
 
 # The directories under which a cgroup is made: one (version 2), or one for each controller (version 1).
 cgroup_hierarchies() {

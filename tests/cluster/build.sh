@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds programs of the test bed from source, each once for its recipe, into the cache; prints the directory of each.
-#   build.sh [hyperkube|coredns|kube-router|pod]...    all of them when none is named
+#   build.sh [hyperkube|coredns|kube-router|pod|prometheus]...    all of them when none is named
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -10,8 +10,14 @@ export CGO_ENABLED=0 GOFLAGS="-mod=readonly -trimpath -buildvcs=false" GOWORK=of
 package_of() {
   case $1 in
     kube-router) echo github.com/cloudnativelabs/kube-router/v2/cmd/kube-router ;;
+    prometheus) echo github.com/prometheus/prometheus/cmd/prometheus ;;
     *) echo . ;;
   esac
+}
+
+# Of the many ways in which Prometheus finds what to scrape, a bed needs one; the others are most of its code.
+tags_of() {
+  [ "$1" != prometheus ] || echo remove_all_sd,enable_kubernetes_sd
 }
 
 link_flags_of() {
@@ -27,10 +33,10 @@ link_flags_of() {
   fi
 }
 
-# Where a program belongs: its recipe is its directory here, how it is linked, and the machine.
+# Where a program belongs: its recipe is its directory here, how it is compiled and linked, and the machine.
 place_of() {
   local recipe
-  recipe=$({ cat "$here/$1"/*; package_of "$1"; link_flags_of "$1"; uname -m; } | sha256sum)
+  recipe=$({ cat "$here/$1"/*; package_of "$1"; tags_of "$1"; link_flags_of "$1"; uname -m; } | sha256sum)
   echo "$cache/$1-${recipe:0:16}"
 }
 
@@ -47,14 +53,14 @@ check_go() {
 time_of() {
   case $1 in
     hyperkube) echo ' (7 minutes on two cores)' ;;
-    coredns | kube-router) echo ' (3 minutes on two cores)' ;;
+    coredns | kube-router | prometheus) echo ' (3 minutes on two cores)' ;;
   esac
 }
 
 compile() {
   local name=$1 work=$2 started=$SECONDS
   say "building $name$(time_of "$name"), once"
-  (cd "$here/$name" && go build -v -ldflags "$(link_flags_of "$name")" -o "$work/$name" "$(package_of "$name")") 2>&1 |
+  (cd "$here/$name" && go build -v -tags "$(tags_of "$name")" -ldflags "$(link_flags_of "$name")" -o "$work/$name" "$(package_of "$name")") 2>&1 |
     tee "$work/log" | awk '!/^go: / && ++compiled % 200 == 0 { print "  " compiled " packages"; fflush() }' >&2 ||
     { tail -n 20 "$work/log" >&2; die "$name cannot be built"; }
   rm "$work/log"
@@ -81,9 +87,9 @@ build() {
   mv -T "$work" "$place"
 }
 
-[ $# -gt 0 ] || set -- hyperkube coredns kube-router pod
+[ $# -gt 0 ] || set -- hyperkube coredns kube-router pod prometheus
 for name; do
-  [ -e "$here/$name/go.mod" ] || die "there is no program $name; there are: hyperkube coredns kube-router pod"
+  [ -e "$here/$name/go.mod" ] || die "there is no program $name; there are: hyperkube coredns kube-router pod prometheus"
   place=$(place_of "$name")
   [ -d "$place" ] || (build "$name" "$place")
   echo "$place"

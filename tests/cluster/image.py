@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
-"""Packs static programs into an image that containerd imports: an OCI archive of one layer, the same bytes for the same input.
+"""Packs programs into an image that containerd imports: an OCI archive of one layer, the same bytes for the same input.
 
     image.py ARCHIVE NAME PROGRAM...    each PROGRAM becomes /<its file name>; the first is the entry point
+
+A program that is not static brings the libraries of this machine that it asks for, and nothing else.
 """
 import hashlib
 import io
 import json
 import platform
+import re
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -21,11 +25,24 @@ def add(archive, name, content, mode=0o644):
     archive.addfile(entry, io.BytesIO(content))
 
 
+def libraries_of(program):
+    """The files that the dynamic linker would map, and the linker itself; none for a static program."""
+    asked = subprocess.run(["ldd", program], capture_output=True, text=True, check=False)
+    if asked.returncode != 0:
+        return set()
+    missing = re.findall(r"^\s*(\S+) => not found", asked.stdout, re.MULTILINE)
+    if missing:
+        sys.exit(f"{program} needs {', '.join(missing)}, which this machine does not have")
+    return set(re.findall(r"(/\S+) \(0x", asked.stdout))
+
+
 def layer_of(programs):
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for program in programs:
             add(archive, program.name, program.read_bytes(), 0o755)
+        for library in sorted(set().union(*map(libraries_of, programs))):
+            add(archive, library.lstrip("/"), Path(library).read_bytes(), 0o755)
     return buffer.getvalue()
 
 

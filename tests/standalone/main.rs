@@ -13,6 +13,7 @@ mod harness;
 mod application;
 mod metric_store;
 mod outcome;
+#[allow(dead_code, reason = "another test binary uses the rest")]
 mod program;
 mod refusal;
 mod side_by_side;

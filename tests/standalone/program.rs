@@ -61,6 +61,18 @@ impl Program {
         started
     }
 
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it has ended by itself.
+    #[track_caller]
+    pub fn ends(mut self) {
+        let ended = try_within(PATIENCE, || self.child.try_wait().unwrap());
+        assert!(ended.is_some(), "not within {PATIENCE:?}: it ends; it said {:#?}", self.lines());
+    }
+
     /// The lines of standard error so far.
     pub fn lines(&self) -> Vec<String> {
         self.said.lines.lock().unwrap().0.clone()

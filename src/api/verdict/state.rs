@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::{PAUSE_AFTER_ERRORS, Phase, Rules};
 
 /// What a run remembers from event to event.
@@ -16,6 +18,8 @@ pub struct State {
     /// Since when the faults have been off, and how long they had been before.
     off_since: Option<Duration>,
     off_before: Duration,
+    /// The run was begun by somebody else, and its faults have been off since this moment.
+    pub(super) taken_up: Option<Duration>,
 }
 
 /// What a run remembers of one condition.
@@ -39,6 +43,43 @@ impl State {
             renewal_failed: false,
             off_since: None,
             off_before: Duration::ZERO,
+            taken_up: None,
+        }
+    }
+
+    /// The state of a run that somebody else began, at the run's origin, and whose faults have been off since `off_since`; `observed`
+    /// is what its conditions were observed to be until then.
+    pub fn taken_up(
+        rules: &Rules,
+        started: Timestamp,
+        off_since: Duration,
+        observed: impl IntoIterator<Item = (usize, f64)>,
+    ) -> Self {
+        let mut state = Self { taken_up: Some(off_since), ..Self::new(rules) };
+        state.name_conditions(rules, started);
+        for (condition, value) in observed {
+            state.observed(condition, !value.is_nan());
+        }
+        state
+    }
+
+    /// The time since the faults were first switched on; zero before the start.
+    pub fn since_start(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.started)
+    }
+
+    /// The faults are on, for the first time in this process.
+    pub(super) fn start(&mut self, rules: &Rules, started: Timestamp, now: Duration) {
+        match self.taken_up {
+            Some(off_since) => self.off_before = now.saturating_sub(off_since),
+            None => self.started = now,
+        }
+        self.name_conditions(rules, started);
+    }
+
+    fn name_conditions(&mut self, rules: &Rules, started: Timestamp) {
+        for (condition, name) in self.conditions.iter_mut().zip(rules.names(started)) {
+            condition.name = name;
         }
     }
 

@@ -28,6 +28,9 @@ const MAX_IDLE: usize = 16;
 /// a connection that is just being closed.
 const MAX_IDLE_TIME: Duration = Duration::from_secs(5);
 
+/// How long a connection is used at all. A Service that leads elsewhere from now on is followed by new connections only.
+const MAX_AGE: Duration = Duration::from_secs(2);
+
 /// Most bytes of an answer.
 const MAX_BODY: usize = 64 * 1024;
 
@@ -90,6 +93,7 @@ pub(super) enum CallError {
 #[derive(Debug)]
 struct Open {
     sender: SendRequest<Empty<Bytes>>,
+    since: Instant,
     /// Holds the task that moves the connection's bytes; dropping it closes the connection.
     _driver: JoinSet<()>,
 }
@@ -157,7 +161,7 @@ impl Client {
     fn keep(&self, open: Open) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|(_, since)| since.elapsed() < MAX_IDLE_TIME);
-        if idle.len() < MAX_IDLE && !open.sender.is_closed() {
+        if idle.len() < MAX_IDLE && open.since.elapsed() < MAX_AGE && !open.sender.is_closed() {
             idle.push((open, Instant::now()));
         }
     }
@@ -172,7 +176,7 @@ impl Client {
             let _ = connection.await;
         });
         sender.ready().await?;
-        Ok(Open { sender, _driver: driver })
+        Ok(Open { sender, since: Instant::now(), _driver: driver })
     }
 
     /// Connects to the first of the host's addresses that accepts.

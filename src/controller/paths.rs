@@ -1,0 +1,47 @@
+//! What the controller needs of a data path in a cluster: a path for each run, and everything put back for an Experiment that is known by its uid alone.
+
+use std::future::Future;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::{
+    engine::{DataPath, data_path::PathError},
+    paths::redirect::{Owner, Redirect, RedirectPath, Stage},
+    proxy::Moment,
+};
+
+/// Makes data paths, and cleans up behind them.
+pub trait Paths: Send + Sync + 'static {
+    /// The path of one run.
+    type Path: DataPath;
+
+    /// The path of one run of `owner`. What it writes says that it is over at `deadline`; it says that the run is alive only
+    /// while `live`, the moment at which the Experiment and the halt switch were last seen, is recent.
+    fn path(&self, owner: Owner, deadline: Timestamp, live: watch::Receiver<Moment>) -> Self::Path;
+
+    /// What a path is doing or waiting for, in a sentence; empty when there is nothing to say.
+    fn stage(path: &Self::Path) -> String;
+
+    /// Puts back everything in the world that the Experiment with this uid holds. Idempotent.
+    fn release(&self, experiment_uid: &str) -> impl Future<Output = Result<(), PathError>> + Send;
+}
+
+impl Paths for Redirect {
+    type Path = RedirectPath;
+
+    fn path(&self, owner: Owner, deadline: Timestamp, live: watch::Receiver<Moment>) -> RedirectPath {
+        Self::path(self, owner, deadline, live)
+    }
+
+    fn stage(path: &RedirectPath) -> String {
+        let progress = path.progress();
+        let Stage { message, findings, .. } = &*progress.borrow();
+        let warnings = findings.iter().map(|(service, finding)| format!("; Service {service}: {finding}"));
+        format!("{message}{}", warnings.collect::<String>())
+    }
+
+    async fn release(&self, experiment_uid: &str) -> Result<(), PathError> {
+        Self::release(self, experiment_uid).await
+    }
+}

@@ -1,0 +1,187 @@
+//! The proxy data path in a cluster: Services whose traffic goes through proxies of ours for as long as a run lasts.
+//!
+//! A Service is redirected by changing the values of its selector, and nothing else, to labels of our proxies; their Deployment has
+//! the same label keys and listens on the same target ports. Whatever re-applies its owner's manifest brings the real pods back.
+//! An origin Service with the original selector keeps the list of the real pods, to which the proxies forward.
+//!
+//! | file | job |
+//! |---|---|
+//! | `names` | what objects are called; pure |
+//! | `record` | the annotation of a redirected Service; pure |
+//! | `preflight` | whether a Service can be redirected; pure |
+//! | `ports`, `pods`, `amount` | what is read off Services, pods and quotas; pure |
+//! | `objects` | the origin, and the proxies with all that belongs to them; pure |
+//! | `patch` | flip and restore, as patches; pure |
+//! | `steps` | what is done next on the way of one Service; pure |
+//! | `plan` | what the proxies of one Service are told; pure |
+//! | `target` | one Service, and what follows from what is seen of it now |
+//! | `orders` | what was told to whom, and for how long it holds |
+//! | `eyes` | the watches of one run |
+//! | `world` | reads and writes at the API server |
+//! | `follow` | what happens by itself: plans follow the cluster, trips and foreign edits are told |
+//! | `rescue` | everything put back without a controller |
+//! | `path` | all of it as the engine's data path |
+
+mod amount;
+mod eyes;
+mod follow;
+pub mod names;
+mod objects;
+mod orders;
+mod patch;
+mod path;
+mod plan;
+pub(crate) mod pods;
+mod ports;
+mod preflight;
+pub mod record;
+mod rescue;
+mod steps;
+mod target;
+mod world;
+
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicU64},
+};
+
+use futures::future::join_all;
+use glooshot_api::{names::ServiceName, plan::FencingToken};
+use jiff::Timestamp;
+use kube::Client;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use self::world::World;
+pub use self::{
+    path::RedirectPath,
+    preflight::{Finding, Reason, Severity},
+    rescue::{Redirected, Rescue},
+};
+use crate::{control::server::Hub, engine::data_path::PathError, proxy::Moment};
+
+/// Leadership as a data path sees it. `None` in the channel: we do not lead, and nothing may be written or armed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reign {
+    /// Our token.
+    pub fencing: FencingToken,
+    /// Our lease's end, by our clock.
+    pub until: Moment,
+}
+
+/// An Experiment: for whom a Service is redirected.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Owner {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid: one of the same name that is created later is another.
+    pub uid: String,
+}
+
+/// How proxies are started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Their image.
+    pub image: String,
+    /// Secrets, in the namespaces of the targets, with which it is pulled.
+    pub pull_secrets: Vec<String>,
+    /// Where they call the controllers: `host:port`.
+    pub control_address: String,
+    /// The authorities (PEM) that may have signed a controller's certificate.
+    pub control_ca: String,
+    /// Proxies of each Service; at least 2, so that the loss of one is no outage.
+    pub replicas: u16,
+}
+
+/// A step of the redirection, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// The targets can be redirected.
+    Preflight,
+    /// The origin Service has ready pods.
+    OriginReady,
+    /// Every proxy is ready and has acknowledged the plan, faults off.
+    ProxyReady,
+    /// The Service selects the proxies.
+    Flipped,
+    /// A connection to the Service has arrived at a proxy.
+    Verified,
+    /// Callers have had their time to come through the proxies; the engine's step.
+    Settled,
+    /// Faults are on.
+    FaultsOn,
+    /// Faults are off for good.
+    FaultsOff,
+    /// The Service selects the real pods again.
+    Restored,
+    /// The proxies and the origin are gone.
+    Drained,
+}
+
+/// How far a redirection has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// The step that is being taken, or the last one that was.
+    pub step: Step,
+    /// What it waits for, or what has come of it.
+    pub message: String,
+    /// What the preflight has found, by Service.
+    pub findings: Vec<(ServiceName, Finding)>,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self { step: Step::Preflight, message: String::new(), findings: Vec::new() }
+    }
+}
+
+/// Redirects Services in a cluster. Cheap to clone.
+#[derive(Clone)]
+pub struct Redirect(Arc<Shared>);
+
+/// What all runs have in common.
+struct Shared {
+    world: World,
+    hub: Hub,
+    settings: Settings,
+    reign: watch::Receiver<Option<Reign>>,
+    /// Plans of one leader rise in number, whichever run they are of.
+    generations: Arc<AtomicU64>,
+}
+
+impl Redirect {
+    /// Redirects in the cluster of `client`, tells the proxies through `hub`, and does neither while `reign` says that we do not lead.
+    pub fn new(client: Client, hub: Hub, settings: Settings, reign: watch::Receiver<Option<Reign>>) -> Self {
+        Self(Arc::new(Shared { world: World::new(client), hub, settings, reign, generations: Arc::default() }))
+    }
+
+    /// The path of one run of `owner`. `deadline` is what its annotations say; `live` is when the Experiment and the halt switch were
+    /// last seen: faults are kept up only while that is less than 5 s ago.
+    pub fn path(&self, owner: Owner, deadline: Timestamp, live: watch::Receiver<Moment>) -> RedirectPath {
+        RedirectPath::new(Arc::clone(&self.0), owner, deadline, self.0.reign.clone(), live)
+    }
+
+    /// Puts back everything in the world that this Experiment holds, found from labels and annotations alone, and removes the
+    /// proxies when they have drained. Idempotent.
+    ///
+    /// # Errors
+    /// When something could not be put back; what could be has been.
+    pub async fn release(&self, experiment_uid: &str) -> Result<(), PathError> {
+        let world = &self.0.world;
+        let held = world.held_by(experiment_uid).await?;
+        let restored = join_all(held.iter().map(|it| world.restore(&it.service, experiment_uid))).await;
+        // Proxies stay where the Service may still select them.
+        let put_back = held.iter().zip(&restored).filter(|(_, restored)| restored.is_ok());
+        let removed = join_all(put_back.map(|(it, _)| world.remove(it, experiment_uid))).await;
+        restored.into_iter().chain(removed).collect()
+    }
+}
+
+impl fmt::Debug for Redirect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redirect").field("settings", &self.0.settings).finish_non_exhaustive()
+    }
+}

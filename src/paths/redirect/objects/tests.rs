@@ -1,0 +1,116 @@
+use super::*;
+
+const UID: &str = "0a1b2c3d-0000-0000-0000-000000000000";
+
+fn owner() -> Owner {
+    Owner { namespace: "bookinfo".into(), name: "abort".into(), uid: "e-1".into() }
+}
+
+fn settings() -> Settings {
+    Settings {
+        image: "glooshot.local/glooshot:test".into(),
+        pull_secrets: vec!["registry".into()],
+        control_address: "glooshot-control.glooshot.svc:9443".into(),
+        control_ca: "-----BEGIN CERTIFICATE-----".into(),
+        replicas: 2,
+    }
+}
+
+/// The proxies and the origin of a Service with these ports.
+fn made(families: &[&str], listens: &[Listen]) -> (Value, Value) {
+    let ports: Vec<Value> =
+        listens.iter().map(|it| json!({"port": it.service_port, "name": format!("p{}", it.service_port)})).collect();
+    let service: Service = serde_json::from_value(json!({
+        "metadata": {"namespace": "bookinfo", "name": "ratings", "uid": UID},
+        "spec": {"selector": {"app": names::proxy(UID), "tier": names::proxy(UID)}, "ports": ports, "ipFamilies": families},
+    }))
+    .unwrap();
+    let selector = BTreeMap::from([("app".to_owned(), "ratings".to_owned()), ("tier".to_owned(), "back".to_owned())]);
+    let (owner, settings) = (owner(), settings());
+    let parts = Parts { service: &service, selector: &selector, listens, owner: &owner, settings: &settings };
+    let deployment = parts.deployment([10, 96, 0, 7].into()).unwrap();
+    (serde_json::to_value(deployment).unwrap(), serde_json::to_value(parts.origin().unwrap()).unwrap())
+}
+
+fn listen(number: u16, service_port: u16, names: &[&str]) -> Listen {
+    Listen { number, names: names.iter().map(|name| (*name).to_owned()).collect(), service_port, also: vec![] }
+}
+
+#[test]
+fn proxies_have_the_keys_of_the_selector_and_the_very_target_ports() {
+    let (deployment, _) = made(&["IPv4"], &[listen(80, 8080, &[]), listen(9080, 9080, &["http", "web"])]);
+    let template = &deployment["spec"]["template"];
+    let proxy = names::proxy(UID);
+    assert_eq!(template["metadata"]["labels"]["app"], proxy);
+    assert_eq!(template["metadata"]["labels"]["tier"], proxy);
+    assert_eq!(deployment["spec"]["replicas"], 2);
+    let container = &template["spec"]["containers"][0];
+    let ports: Vec<(&Value, u64)> = container["ports"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| (&it["name"], it["containerPort"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(ports, [(&json!("http"), 9080), (&json!("web"), 9080), (&Value::Null, 80), (&Value::Null, 9901)]);
+    let sysctl = json!([{"name": "net.ipv4.ip_unprivileged_port_start", "value": "80"}]);
+    assert_eq!(template["spec"]["securityContext"]["sysctls"], sysctl);
+    let arguments: Vec<&str> = container["args"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert_eq!(
+        arguments[..5],
+        [
+            "proxy",
+            "--route",
+            "bookinfo/ratings:8080=0.0.0.0:80->10.96.0.7:8080",
+            "--route",
+            "bookinfo/ratings:9080=0.0.0.0:9080->10.96.0.7:9080"
+        ]
+    );
+}
+
+#[test]
+fn proxies_have_no_right_and_no_privilege() {
+    let (deployment, _) = made(&["IPv4"], &[listen(9080, 9080, &[])]);
+    let spec = &deployment["spec"]["template"]["spec"];
+    assert_eq!(spec["automountServiceAccountToken"], false);
+    assert_eq!(spec["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(spec["securityContext"]["sysctls"], Value::Null, "without a port below 1024 nothing is changed");
+    assert_eq!(spec["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    let container = &spec["containers"][0];
+    assert_eq!(container["securityContext"]["capabilities"], json!({"drop": ["ALL"]}));
+    assert_eq!(container["securityContext"]["allowPrivilegeEscalation"], false);
+    assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+    for bound in ["requests", "limits"] {
+        assert!(
+            container["resources"][bound]["memory"].is_string() && container["resources"][bound]["cpu"].is_string()
+        );
+    }
+    let volumes = spec["volumes"].as_array().unwrap();
+    assert_eq!(volumes.len(), 1, "{volumes:?}");
+    assert_eq!(volumes[0]["projected"]["sources"][0]["serviceAccountToken"]["audience"], AUDIENCE);
+}
+
+#[test]
+fn metrics_are_served_where_the_service_does_not_listen() {
+    let (deployment, _) = made(&["IPv4"], &[listen(9901, 80, &[]), listen(9902, 81, &[])]);
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["readinessProbe"]["httpGet"]["port"], 9903);
+    assert_eq!(deployment["spec"]["template"]["metadata"]["annotations"]["prometheus.io/port"], "9903");
+}
+
+#[test]
+fn a_service_of_two_families_is_listened_for_in_both() {
+    let (deployment, _) = made(&["IPv4", "IPv6"], &[listen(9080, 9080, &[])]);
+    let arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"].to_string();
+    assert!(arguments.contains("bookinfo/ratings:9080=[::]:9080->"), "{arguments}");
+}
+
+#[test]
+fn the_origin_selects_the_real_pods_and_goes_with_its_service() {
+    let (_, origin) = made(&["IPv4"], &[listen(9080, 9080, &[])]);
+    assert_eq!(origin["spec"]["selector"], json!({"app": "ratings", "tier": "back"}));
+    assert_eq!(origin["spec"]["type"], "ClusterIP");
+    let owners = origin["metadata"]["ownerReferences"].as_array().unwrap();
+    assert_eq!((&owners[0]["uid"], &owners[0]["blockOwnerDeletion"]), (&json!(UID), &json!(false)));
+    assert_eq!(origin["metadata"]["labels"][EXPERIMENT_UID], "e-1");
+    assert_eq!(origin["metadata"]["annotations"][EXPERIMENT], "bookinfo/abort");
+}

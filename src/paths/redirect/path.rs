@@ -1,0 +1,478 @@
+//! The data path of one run: its Services go through the proxies, which are told what the engine says.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::future::{join_all, try_join_all};
+use glooshot_api::{names::ServiceName, scenario::Scenario, status::InjectionStatus};
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+
+use super::{
+    Owner, Reign, Shared, Stage, Step,
+    eyes::Eyes,
+    follow,
+    orders::Orders,
+    patch::{self, Selects},
+    plan,
+    preflight::{self, Finding, Severity, Wants},
+    steps::{self, ENOUGH_PROXIES, Next, Sight},
+    target::Target,
+    world::Held,
+};
+use crate::{
+    engine::data_path::{DataPath, PathDescription, PathError, PathEvent, Reading},
+    proxy::Moment,
+};
+
+/// Events that the engine may be behind; there are a few in a whole run.
+const EVENTS: usize = 16;
+/// Between two looks where nothing says that something has changed.
+const LOOK: Duration = Duration::from_millis(200);
+/// Between two renewals of the plans while the Services are being routed.
+const RENEW: Duration = Duration::from_secs(1);
+/// For a connection that is only opened.
+const CONNECT: Duration = Duration::from_secs(1);
+/// For proxies to acknowledge a plan that switches their faults on.
+const ARM_LIMIT: Duration = Duration::from_secs(10);
+
+/// The path of one run.
+pub struct RedirectPath {
+    shared: Arc<Shared>,
+    owner: Owner,
+    deadline: Timestamp,
+    run: Arc<RunState>,
+    events: Mutex<Option<mpsc::Receiver<PathEvent>>>,
+}
+
+/// What the steps of a run have in common.
+pub(super) struct RunState {
+    pub(super) orders: Orders,
+    pub(super) stage: watch::Sender<Stage>,
+    /// Kept so that the channel stays open as long as the path.
+    pub(super) sender: mpsc::Sender<PathEvent>,
+    pub(super) notes: Mutex<Notes>,
+}
+
+/// What is remembered of a run.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    pub(super) scenario: Option<Arc<Scenario>>,
+    pub(super) targets: Vec<Arc<Target>>,
+    /// Services that may have been changed, or for which something may have been made.
+    held: Vec<Held>,
+    eyes: Option<Arc<Eyes>>,
+    follower: JoinSet<()>,
+    /// The trip that ended the run: how old it was, and when it came.
+    pub(super) trip: Option<(Duration, Moment)>,
+    /// When the last proxy had acknowledged that its faults are off.
+    off_at: Option<Moment>,
+    /// Callers that have been seen, by the Service that they called.
+    pub(super) seen: BTreeMap<ServiceName, Vec<ServiceName>>,
+    restoring: bool,
+}
+
+impl fmt::Debug for RedirectPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedirectPath").field("owner", &self.owner).finish_non_exhaustive()
+    }
+}
+
+impl RunState {
+    pub(super) fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_restoring(&self) -> bool {
+        self.notes().restoring
+    }
+
+    fn reach(&self, step: Step, message: impl Into<String>) {
+        let message = message.into();
+        self.stage.send_if_modified(|stage| {
+            let changed = stage.step != step || stage.message != message;
+            (stage.step, stage.message) = (step, message);
+            changed
+        });
+    }
+}
+
+fn error(message: impl Into<String>) -> PathError {
+    PathError { message: message.into() }
+}
+
+impl RedirectPath {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        owner: Owner,
+        deadline: Timestamp,
+        reign: watch::Receiver<Option<Reign>>,
+        live: watch::Receiver<Moment>,
+    ) -> Self {
+        let (sender, events) = mpsc::channel(EVENTS);
+        let (stage, _) = watch::channel(Stage::default());
+        let orders = Orders::new(shared.hub.clone(), reign, live, Arc::clone(&shared.generations));
+        let run = RunState { orders, stage, sender, notes: Mutex::default() };
+        Self { shared, owner, deadline, run: Arc::new(run), events: Mutex::new(Some(events)) }
+    }
+
+    /// How far the redirection has come, and what it waits for.
+    pub fn progress(&self) -> watch::Receiver<Stage> {
+        self.run.stage.subscribe()
+    }
+
+    /// Looks for everything that stands against the redirection of what `scenario` needs, without changing anything.
+    ///
+    /// # Errors
+    /// When the cluster cannot be read.
+    pub async fn preflight(&self, scenario: &Scenario) -> Result<Vec<(ServiceName, Vec<Finding>)>, PathError> {
+        let targets = plan::targets(scenario);
+        let all = targets.into_iter().map(|name| async {
+            let seen = self.shared.world.look(&name).await?;
+            let wants = Wants::of(scenario, |destination| destination.service == name);
+            let findings = preflight::inspect(&seen, &name.namespace, &name.name, &self.owner, &wants);
+            Ok((name, findings))
+        });
+        try_join_all(all).await
+    }
+
+    async fn inspect(&self, scenario: &Scenario) -> Result<(), PathError> {
+        self.run.reach(Step::Preflight, "looking at the targets");
+        let found = self.preflight(scenario).await?;
+        let mut errors = Vec::new();
+        for (name, findings) in &found {
+            for finding in findings {
+                match finding.severity {
+                    Severity::Error => errors.push(format!("Service {name}: {finding}")),
+                    Severity::Warning => tracing::warn!(service = %name, %finding, "preflight"),
+                }
+            }
+        }
+        self.run.stage.send_modify(|stage| {
+            stage.findings = found
+                .into_iter()
+                .flat_map(|(name, findings)| findings.into_iter().map(move |it| (name.clone(), it)))
+                .collect();
+        });
+        if errors.is_empty() { Ok(()) } else { Err(error(errors.join("; "))) }
+    }
+
+    /// Leads one Service through all steps.
+    async fn lead(&self, target: &Target, eyes: &Eyes) -> Result<(), PathError> {
+        let (mut seen, mut heard) = (eyes.changes(), self.shared.hub.changes());
+        let mut step = None;
+        let mut since = Instant::now();
+        let mut deployed = false;
+        let mut arrivals = Arrivals::default();
+        let mut renewed = Instant::now();
+        loop {
+            let sight = self.sight(target, eyes, deployed, &mut arrivals)?;
+            let (now, next) = steps::next(&sight);
+            if step != Some(now) {
+                (step, since) = (Some(now), Instant::now());
+            }
+            let waits = match &next {
+                Next::Done => {
+                    self.run.reach(Step::Verified, format!("Service {} goes through the proxies", target.name));
+                    return Ok(());
+                }
+                Next::MakeOrigin => {
+                    self.make_origin(target).await?;
+                    continue;
+                }
+                Next::MakeProxies => {
+                    self.may_write()?;
+                    let origin = sight.origin.ok_or_else(|| error("the origin has no address"))?;
+                    self.shared.world.make_proxies(&target.parts(&self.owner, &self.shared.settings), origin).await?;
+                    deployed = true;
+                    continue;
+                }
+                Next::Flip => {
+                    self.may_write()?;
+                    self.shared.world.flip(&target.name, &target.uid, &self.owner, self.deadline).await?;
+                    "the Service to select the proxies".to_owned()
+                }
+                Next::Probe => {
+                    self.probe(target).await;
+                    "a connection to the Service to arrive at a proxy".to_owned()
+                }
+                Next::Wait(what) => what.clone(),
+                Next::GiveWay => {
+                    return Err(error(format!("somebody else has changed the selector of Service {}", target.name)));
+                }
+            };
+            self.run.reach(now, format!("Service {} waits: {waits}", target.name));
+            if since.elapsed() > steps::limit(now) {
+                let (limit, name) = (steps::limit(now).as_secs(), &target.name);
+                return Err(error(format!("Service {name} could not be redirected ({now:?}): after {limit}s {waits}")));
+            }
+            self.orders_for(target, eyes)?;
+            // The engine renews what it has routed; until then proxies that come must find a plan that holds.
+            if renewed.elapsed() >= RENEW {
+                renewed = Instant::now();
+                self.run.orders.renew()?;
+            }
+            tokio::select! {
+                _ = seen.changed() => {}
+                _ = heard.changed() => {}
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+
+    fn sight(&self, target: &Target, eyes: &Eyes, deployed: bool, arrivals: &mut Arrivals) -> Result<Sight, PathError> {
+        let service = eyes.service(&target.name).filter(|it| it.uid().as_deref() == Some(target.uid.as_str()));
+        let service = service.ok_or_else(|| error(format!("Service {} has been deleted", target.name)))?;
+        let ours = patch::record(&service).ok().flatten().is_some_and(|it| it.experiment.uid == self.owner.uid);
+        let selects = patch::selects(&service);
+        let proxies = eyes.proxies(&target.name.namespace, &target.uid);
+        let views = self.run.orders.obeying(&target.name);
+        let accepted = views.iter().map(|view| (view.identity.uid.clone(), view.accepted));
+        if ours && selects == Selects::Proxies {
+            arrivals.note(accepted);
+        }
+        Ok(Sight {
+            origin: target.origin(),
+            endpoints: target.routes(eyes).iter().map(|route| route.endpoints.len()).max().unwrap_or(0),
+            deployed,
+            wanted: usize::from(self.shared.settings.replicas),
+            ready: proxies.iter().filter(|pod| super::pods::is_ready(pod)).count(),
+            obeying: self.run.orders.up_to_date(&target.name),
+            obstacle: proxies
+                .iter()
+                .filter(|pod| !super::pods::is_ready(pod))
+                .find_map(|pod| super::pods::obstacle(pod)),
+            selects,
+            ours,
+            arrived: arrivals.is_seen(),
+        })
+    }
+
+    async fn make_origin(&self, target: &Target) -> Result<(), PathError> {
+        self.may_write()?;
+        let origin = self.shared.world.make_origin(&target.parts(&self.owner, &self.shared.settings)).await?;
+        let address = origin.spec.as_ref().and_then(|spec| spec.cluster_ip.as_ref()?.parse::<IpAddr>().ok());
+        target.set_origin(address.ok_or_else(|| error(format!("the origin of {} has no address", target.name)))?);
+        Ok(())
+    }
+
+    fn orders_for(&self, target: &Target, eyes: &Eyes) -> Result<(), PathError> {
+        let notes = self.run.notes();
+        let Some(scenario) = notes.scenario.clone() else { return Ok(()) };
+        drop(notes);
+        self.run.orders.set(&target.name, target.inputs(eyes, &scenario, &self.owner.uid))
+    }
+
+    fn may_write(&self) -> Result<(), PathError> {
+        let reign = *self.shared.reign.borrow();
+        let leads = reign.is_some_and(|reign| reign.until > Moment::now());
+        if leads { Ok(()) } else { Err(error("this controller does not lead")) }
+    }
+
+    /// Opens a connection to the Service, and says nothing over it.
+    async fn probe(&self, target: &Target) {
+        let spec = target.service.spec.as_ref();
+        let address = spec.and_then(|spec| spec.cluster_ip.as_ref()?.parse::<IpAddr>().ok());
+        let (Some(address), Some(listen)) = (address, target.listens.first()) else { return };
+        let address = SocketAddr::new(address, listen.service_port);
+        // Whether it arrives is told by the proxies, not by this end.
+        if let Ok(Err(error)) = timeout(CONNECT, TcpStream::connect(address)).await {
+            tracing::debug!(%address, %error, "the Service does not accept a connection yet");
+        }
+    }
+
+    /// Tells of everything that happens from now on, and keeps the plans true.
+    fn follow(&self, eyes: &Arc<Eyes>) {
+        let follower = follow::Follower {
+            run: Arc::clone(&self.run),
+            hub: self.shared.hub.clone(),
+            eyes: Arc::clone(eyes),
+            owner: self.owner.clone(),
+        };
+        self.run.notes().follower.spawn(follower.run());
+    }
+
+    fn targets(&self) -> Vec<Arc<Target>> {
+        self.run.notes().targets.clone()
+    }
+}
+
+impl DataPath for RedirectPath {
+    fn describe(&self) -> PathDescription {
+        PathDescription { kind: "Proxy", reason: "Services go through proxies of ours while the run lasts".to_owned() }
+    }
+
+    async fn route(&self, scenario: &Scenario) -> Result<(), PathError> {
+        self.inspect(scenario).await?;
+        let names = plan::targets(scenario);
+        let callers = self.shared.world.callers(scenario).await?;
+        let count = names.len() as u64;
+        let mut targets = Vec::new();
+        for (index, name) in (0u64..).zip(names.iter()) {
+            let service = self.shared.world.service(name).await?;
+            let service = service.ok_or_else(|| error(format!("Service {name} has been deleted")))?;
+            let pods = self.shared.world.pods(name, &patch::original(&service)).await?;
+            let injected = scenario.max_injected.map(|total| plan::share(total, index, count));
+            let target = Target::new(service, &pods, callers.clone(), injected)
+                .map_err(|why| error(format!("Service {name}: {why}")))?;
+            targets.push(Arc::new(target));
+        }
+        {
+            // From here on there may be something to put back.
+            let mut notes = self.run.notes();
+            notes.scenario = Some(Arc::new(scenario.clone()));
+            notes.held = targets
+                .iter()
+                .map(|target| Held { service: target.name.clone(), service_uid: target.uid.clone() })
+                .collect();
+            notes.targets.clone_from(&targets);
+        }
+        let namespaces = callers.iter().map(|caller| caller.service.namespace.as_str());
+        let eyes = Arc::new(Eyes::open(self.shared.world.client(), &names, namespaces));
+        eyes.ready().await.map_err(|_| error("the cluster does not say in time what there is"))?;
+        self.run.notes().eyes = Some(Arc::clone(&eyes));
+        try_join_all(targets.iter().map(|target| self.lead(target, &eyes))).await?;
+        self.follow(&eyes);
+        Ok(())
+    }
+
+    async fn arm(&self) -> Result<(), PathError> {
+        self.run.orders.arm(true)?;
+        let mut heard = self.shared.hub.changes();
+        let acknowledged = async {
+            while !self.run.orders.are_acknowledged(ENOUGH_PROXIES)? {
+                if heard.changed().await.is_err() {
+                    return Err(error("the control channel has ended"));
+                }
+            }
+            Ok(())
+        };
+        let waited = timeout(ARM_LIMIT, acknowledged).await;
+        waited.unwrap_or_else(|_| {
+            Err(error(format!("not every proxy has acknowledged the faults within {}s", ARM_LIMIT.as_secs())))
+        })?;
+        self.run.reach(Step::FaultsOn, "every proxy has acknowledged the faults");
+        Ok(())
+    }
+
+    async fn disarm(&self) -> Result<(), PathError> {
+        let mut heard = self.shared.hub.changes();
+        // Who cannot be told any more, since we do not lead, ends them by itself.
+        let told = self.run.orders.arm(false);
+        loop {
+            if self.run.orders.is_off(Moment::now()) {
+                break;
+            }
+            tokio::select! {
+                _ = heard.changed() => {}
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+        if let Err(error) = told {
+            tracing::warn!(%error, "the faults have ended by themselves");
+        }
+        self.run.notes().off_at.get_or_insert_with(Moment::now);
+        self.run.reach(Step::FaultsOff, "no proxy injects any more");
+        Ok(())
+    }
+
+    fn cut(&self) {
+        if let Err(error) = self.run.orders.arm(false) {
+            tracing::warn!(%error, "the faults end by themselves");
+        }
+    }
+
+    fn renew(&self) -> Result<(), PathError> {
+        self.run.orders.renew()
+    }
+
+    async fn restore(&self) -> Result<(), PathError> {
+        let held = {
+            let mut notes = self.run.notes();
+            notes.restoring = true;
+            notes.follower.abort_all();
+            notes.held.clone()
+        };
+        let uid = &self.owner.uid;
+        let restored = join_all(held.iter().map(|it| self.shared.world.restore(&it.service, uid))).await;
+        restored.into_iter().collect::<Result<Vec<()>, _>>()?;
+        self.run.reach(Step::Restored, "the Services select the real pods again");
+        // Until the proxies are gone, which is for `Redirect::release`, they forward to the origin, for which they need nobody.
+        self.run.orders.release();
+        self.run.notes().eyes = None;
+        Ok(())
+    }
+
+    fn events(&self) -> mpsc::Receiver<PathEvent> {
+        let first = self.events.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Nobody sends to a second one.
+        first.unwrap_or_else(|| mpsc::channel(1).1)
+    }
+
+    fn readings(&self) -> Vec<Reading> {
+        let readings = self.targets().into_iter().flat_map(|target| self.shared.hub.readings(&target.name));
+        readings.map(|(index, value)| Reading { condition: usize::from(index), value }).collect()
+    }
+
+    fn injection(&self) -> Vec<InjectionStatus> {
+        let notes = self.run.notes();
+        let faults = notes.scenario.as_ref().map_or(0, |scenario| scenario.faults.len());
+        let mut sums = vec![InjectionStatus::default(); faults];
+        for target in &notes.targets {
+            for (sum, one) in sums.iter_mut().zip(self.shared.hub.injection(&target.name)) {
+                sum.requests = sum.requests.saturating_add(one.requests);
+                sum.aborted = sum.aborted.saturating_add(one.aborted);
+                sum.delayed = sum.delayed.saturating_add(one.delayed);
+            }
+        }
+        sums
+    }
+
+    fn missing_callers(&self) -> Vec<String> {
+        follow::note_callers(&self.run);
+        let notes = self.run.notes();
+        let Some(scenario) = &notes.scenario else { return Vec::new() };
+        let missing = notes.targets.iter().flat_map(|target| {
+            let seen = notes.seen.get(&target.name).map(Vec::as_slice).unwrap_or_default();
+            plan::callers(scenario, &target.name).into_iter().filter(|caller| !seen.contains(caller))
+        });
+        let missing: std::collections::BTreeSet<ServiceName> = missing.collect();
+        missing.iter().map(ToString::to_string).collect()
+    }
+
+    fn stop_latency(&self) -> Option<Duration> {
+        let notes = self.run.notes();
+        let ((age, received), off) = notes.trip.zip(notes.off_at)?;
+        Some(age + off.since(received))
+    }
+}
+
+/// Whether connections have arrived at proxies since they were first counted.
+#[derive(Debug, Default)]
+struct Arrivals {
+    before: Option<BTreeMap<String, u64>>,
+    seen: bool,
+}
+
+impl Arrivals {
+    fn note(&mut self, accepted: impl Iterator<Item = (String, u64)>) {
+        let now: BTreeMap<String, u64> = accepted.collect();
+        let before = self.before.get_or_insert_with(|| now.clone());
+        self.seen |= now.iter().any(|(pod, count)| *count > before.get(pod).copied().unwrap_or(0));
+    }
+
+    fn is_seen(&self) -> bool {
+        self.seen
+    }
+}

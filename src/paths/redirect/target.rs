@@ -1,0 +1,90 @@
+//! One Service that is redirected: what is known of it for the whole run, and what follows from what is seen now.
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+};
+
+use glooshot_api::{names::ServiceName, plan::PlannedRoute, scenario::Scenario};
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::ResourceExt as _;
+
+use super::{
+    Owner, Settings,
+    eyes::Eyes,
+    objects::Parts,
+    orders::Inputs,
+    patch, plan,
+    plan::Caller,
+    pods,
+    ports::{self, Listen, Unlistenable},
+};
+
+/// A Service that is redirected.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) name: ServiceName,
+    pub(super) uid: String,
+    /// As it was found.
+    pub(super) service: Service,
+    /// What it selects while nothing redirects it.
+    selector: BTreeMap<String, String>,
+    pub(super) listens: Vec<Listen>,
+    callers: Vec<Caller>,
+    /// No more than this many requests and connections are ever faulted at its proxies.
+    max_injected: Option<u64>,
+    origin: Mutex<Option<IpAddr>>,
+}
+
+impl Target {
+    /// The Service, whose real pods are `pods`.
+    pub(super) fn new(
+        service: Service,
+        pods: &[Pod],
+        callers: Vec<Caller>,
+        max_injected: Option<u64>,
+    ) -> Result<Self, Unlistenable> {
+        let ready: Vec<&Pod> = pods.iter().filter(|pod| pods::is_ready(pod)).collect();
+        Ok(Self {
+            name: ServiceName { namespace: service.namespace().unwrap_or_default(), name: service.name_any() },
+            uid: service.uid().unwrap_or_default(),
+            selector: patch::original(&service),
+            listens: ports::listens(&service, &ready)?,
+            service,
+            callers,
+            max_injected,
+            origin: Mutex::default(),
+        })
+    }
+
+    /// What its objects are made of.
+    pub(super) fn parts<'a>(&'a self, owner: &'a Owner, settings: &'a Settings) -> Parts<'a> {
+        Parts { service: &self.service, selector: &self.selector, listens: &self.listens, owner, settings }
+    }
+
+    /// The address of its origin, once it is made.
+    pub(super) fn origin(&self) -> Option<IpAddr> {
+        *self.origin.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_origin(&self, address: IpAddr) {
+        *self.origin.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
+    }
+
+    /// Its ready endpoints.
+    pub(super) fn routes(&self, eyes: &Eyes) -> Vec<PlannedRoute> {
+        plan::routes(&self.service, &self.selector, &self.listens, &eyes.slices(&self.name), &eyes.pods())
+    }
+
+    /// Everything that its proxies are told, as it is now.
+    pub(super) fn inputs(&self, eyes: &Eyes, scenario: &Scenario, experiment_uid: &str) -> Inputs {
+        let proxies = eyes.proxies(&self.name.namespace, &self.uid);
+        Inputs {
+            routes: self.routes(eyes),
+            sources: plan::sources(&self.callers, &eyes.pods()),
+            experiment: plan::experiment(scenario, experiment_uid, &self.name, false, self.max_injected),
+            sharers: proxies.iter().filter(|pod| pods::is_ready(pod)).count().max(1),
+        }
+    }
+}

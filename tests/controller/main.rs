@@ -1,0 +1,33 @@
+//! `glooshot controller` against a real API server: Experiments from `kubectl apply` to their result, and what happens when it dies.
+//!
+//! There are no nodes, so nothing is routed: the binary runs experiments without faults, and a controller in the test's process those
+//! with faults over a data path that only remembers what it was told. The whole is tried on the cluster.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(unreachable_pub, reason = "what the tests are made of are modules of this binary")]
+
+#[allow(dead_code, unused_imports, reason = "another test binary uses the rest of the harness")]
+#[path = "../harness/mod.rs"]
+mod harness;
+#[allow(dead_code, reason = "another test binary uses the rest")]
+#[path = "../standalone/program.rs"]
+mod program;
+
+// What the tests are made of.
+#[allow(dead_code, reason = "another test binary uses the rest")]
+#[path = "../api_server/control_plane.rs"]
+mod control_plane;
+#[allow(dead_code, reason = "another test binary uses the rest")]
+#[path = "../api_server/kubectl.rs"]
+mod kubectl;
+mod scripted;
+mod stage;
+
+// The tests.
+mod callers;
+mod deletion;
+mod faults;
+mod halt;
+mod invalid;
+mod leaders;
+mod life;

@@ -1,0 +1,80 @@
+//! A bed with our images in it, and the shell of somebody who uses it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+/// A cluster of two nodes, until this is dropped.
+#[derive(Debug)]
+pub struct Bed {
+    number: String,
+    /// Lines for a shell: which cluster, and which images.
+    chosen: String,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The directory with our programs.
+fn programs() -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_glooshot")).parent().unwrap().to_owned()
+}
+
+fn script(name: &str, arguments: &[&str]) -> String {
+    let mut command = Command::new(root().join("tests/cluster").join(name));
+    let Output { status, stdout, stderr } = command.args(arguments).output().unwrap();
+    assert!(status.success(), "{name}: {}", String::from_utf8_lossy(&stderr));
+    String::from_utf8(stdout).unwrap()
+}
+
+impl Bed {
+    /// Starts one that nobody uses, with our images in it.
+    pub fn start() -> Self {
+        let cluster = script("up.sh", &["free"]);
+        let (_, number) = cluster.split_once("/glooshot-bed-").unwrap();
+        let number = number.split('/').next().unwrap().to_owned();
+        let mut bed = Self { number, chosen: cluster };
+        bed.chosen += &script("load.sh", &[&bed.number, programs().to_str().unwrap()]);
+        bed
+    }
+
+    /// Runs commands as a person would who is in this repository's directory; they must succeed. Gives their standard output.
+    #[track_caller]
+    pub fn shell(&self, commands: &str) -> String {
+        let path = format!("PATH={}:$PATH", programs().display());
+        let memory = format!("KUBECACHEDIR=/var/tmp/glooshot-bed-{}/kubectl", self.number);
+        let proxy = "NO_PROXY=10.0.0.0/8,127.0.0.0/8 no_proxy=10.0.0.0/8,127.0.0.0/8";
+        let all = format!("set -euo pipefail\n{}\nexport {path} {memory} {proxy}\n{commands}", self.chosen);
+        let Output { status, stdout, stderr } =
+            Command::new("bash").current_dir(root()).args(["-c", &all]).output().unwrap();
+        let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+        assert!(status.success(), "{commands}\n{stdout}{stderr}{}", self.state());
+        stdout.into_owned()
+    }
+
+    /// What is in the cluster, for somebody who has to find out what went wrong.
+    fn state(&self) -> String {
+        let commands = "kubectl get pods -A -o wide; kubectl get exp -A -o yaml | sed -n '/^  status:/,$p'
+            kubectl get events -A | tail -n 20
+            kubectl logs -n glooshot -l app.kubernetes.io/name=glooshot-controller --tail=20";
+        let output =
+            Command::new("bash").args(["-c", &format!("{}\n({commands}) 2>&1", self.chosen)]).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// An object as JSON.
+    #[track_caller]
+    pub fn get(&self, arguments: &str) -> Value {
+        serde_json::from_str(&self.shell(&format!("kubectl get {arguments} -o json --show-managed-fields"))).unwrap()
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        script("down.sh", &[&self.number]);
+    }
+}

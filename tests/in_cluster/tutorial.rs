@@ -1,0 +1,92 @@
+//! The tutorial in a cluster without a mesh: the commands are those of the document, in its order.
+
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::{bed::Bed, document};
+
+const CHAPTER: &str = "In a cluster, without a mesh";
+
+/// A Service without what any write of it changes.
+fn lasting(mut service: Value) -> Value {
+    for key in ["resourceVersion", "generation"] {
+        service["metadata"].as_object_mut().unwrap().remove(key);
+    }
+    for entry in service["metadata"]["managedFields"].as_array_mut().unwrap() {
+        entry.as_object_mut().unwrap().remove("time");
+    }
+    service
+}
+
+fn services(bed: &Bed) -> [Value; 2] {
+    ["ratings", "reviews"].map(|name| lasting(bed.get(&format!("service -n bookinfo {name}"))))
+}
+
+fn experiment(bed: &Bed, name: &str) -> Value {
+    bed.get(&format!("exp -n bookinfo {name}"))["status"].clone()
+}
+
+/// The result as the tutorial prints it.
+fn assert_failed(status: &Value) {
+    let result = &status["result"];
+    let report = result["failureReport"].as_object().unwrap();
+    assert_eq!(report["failure_type"], "value_exceeded_threshold", "{status:#}");
+    assert_eq!((&report["threshold"], &report["comparison_operator"]), (&"0.01".into(), &">".into()), "{status:#}");
+    let value: f64 = report["value"].as_str().unwrap().parse().unwrap();
+    assert!(value > 0.01, "{status:#}");
+    assert!(result["timeStarted"].is_string() && result["timeFinished"].is_string(), "{status:#}");
+    assert!(status["injection"][0]["aborted"].as_u64().unwrap() > 0, "{status:#}");
+}
+
+/// What the Report has of the first condition.
+fn history(bed: &Bed, name: &str) -> Vec<Value> {
+    let report = bed.get(&format!("reports -n bookinfo {name}"));
+    let history = &report["spec"]["failureConditionHistory"][0]["failureConditionSnapshots"];
+    history.as_array().unwrap_or_else(|| panic!("{report:#}")).clone()
+}
+
+#[test]
+fn the_tutorial_in_a_cluster_without_a_mesh() {
+    let bed = Bed::start();
+    let mut before = None;
+    for section in document::sections("docs/tutorial.md", CHAPTER) {
+        let started = Instant::now();
+        let said: Vec<String> = section.commands.iter().map(|commands| bed.shell(commands)).collect();
+        eprintln!("{}: {:.0?}", section.heading, started.elapsed());
+        match section.heading.as_str() {
+            "Glooshot" => assert!(said.concat().contains("experiments.glooshot.solo.io"), "{said:?}"),
+            "The application" => before = Some(services(&bed)),
+            "An experiment" => {
+                let status = experiment(&bed, "abort-ratings-traffic");
+                assert_failed(&status);
+                let latency: f64 = status["stopLatency"].as_str().unwrap().trim_end_matches('s').parse().unwrap();
+                eprintln!("stopped {latency} s after the request that crossed the threshold");
+                assert!(latency < 0.25, "{status:#}");
+                assert!(said.concat().contains("failureConditionHistory"), "{said:?}");
+                let last = history(&bed, "abort-ratings-traffic").pop().unwrap();
+                let value = status["result"]["failureReport"]["value"].as_str().unwrap();
+                assert_eq!(last["value"].as_f64(), value.parse().ok(), "{last:#}");
+                assert_eq!(Some(services(&bed)), before, "the Services are not as they were");
+            }
+            "With a Prometheus query" => {
+                assert_failed(&experiment(&bed, "abort-ratings-metric"));
+                assert!(!history(&bed, "abort-ratings-metric").is_empty());
+            }
+            "The fix" => {
+                let status = experiment(&bed, "abort-ratings-traffic-repeat");
+                assert!(status["injection"][0]["aborted"].as_u64().unwrap() > 0, "{status:#}");
+                assert!(status["result"]["failureReport"].is_null(), "{status:#}");
+            }
+            _ => {}
+        }
+        if section.heading == "When something goes wrong" {
+            assert_eq!(Some(services(&bed)), before, "the Services are not as they were");
+        }
+    }
+    assert!(before.is_some(), "the document has no application any more");
+    let left = bed.shell(
+        "kubectl get clusterroles,clusterrolebindings,validatingadmissionpolicies,crds -o name | grep glooshot || true",
+    );
+    assert_eq!(left, "", "something is left");
+}
