@@ -1,17 +1,60 @@
-//! Experiments in a cluster that nobody looks after any more.
+//! Experiments in a cluster: created and deleted, and let go when nobody looks after them any more.
 
+use std::time::Duration;
+
+use glooshot_api::experiment::Experiment;
 use kube::{
     Api, ResourceExt as _,
-    api::{ApiResource, ListParams, Patch, PatchParams},
+    api::{ApiResource, DeleteParams, ListParams, Patch, PatchParams, PostParams},
     core::{DynamicObject, GroupVersionKind},
+    runtime::wait::{await_condition, conditions::is_deleted},
 };
 use serde_json::json;
+use tokio::time::timeout;
 
-use super::{Cluster, ClusterError};
+use super::{Cluster, ClusterError, objects::FIELD_MANAGER};
 use crate::controller::FINALIZER;
 
 /// Objects of one page of a list.
 const PAGE: u32 = 500;
+
+/// Creates an Experiment that is not there yet.
+///
+/// # Errors
+/// When the cluster cannot be reached, or refuses it, or has one of this name.
+pub(crate) async fn create(cluster: &Cluster, namespace: &str, experiment: &Experiment) -> Result<(), ClusterError> {
+    let how = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    let api = Api::<Experiment>::namespaced(cluster.client(), namespace);
+    api.create(&how, experiment).await.map(drop).map_err(|error| cluster.explain(error))
+}
+
+/// Asks for the end of an Experiment, and waits until everything of it has been put back, for `patience` at the most; gives whether
+/// it is gone.
+///
+/// # Errors
+/// When there is none of this name, or the cluster cannot be reached, or refuses.
+pub(crate) async fn delete(
+    cluster: &Cluster,
+    namespace: &str,
+    name: &str,
+    patience: Duration,
+) -> Result<bool, ClusterError> {
+    let api = Api::<Experiment>::namespaced(cluster.client(), namespace);
+    let asked = match api.delete(name, &DeleteParams::default()).await {
+        Err(kube::Error::Api(status)) if status.is_not_found() => {
+            return Err(ClusterError::NotYet(format!("there is no experiment {name} in the namespace {namespace}")));
+        }
+        asked => asked.map_err(|error| cluster.explain(error))?,
+    };
+    // Where it is still there, somebody has to take away its finalizer.
+    let Some(uid) = asked.left().and_then(|left| left.metadata.uid) else { return Ok(true) };
+    let watched = Api::<Experiment>::namespaced(cluster.watching(), namespace);
+    match timeout(patience, await_condition(watched, name, is_deleted(&uid))).await {
+        Ok(Ok(_)) => Ok(true),
+        Ok(Err(error)) => Err(ClusterError::NotYet(format!("the end of {name} could not be watched: {error}"))),
+        Err(_) => Ok(false),
+    }
+}
 
 /// Takes our finalizer from all Experiments, so that they can be deleted; gives how many had it.
 ///

@@ -45,8 +45,9 @@ mod watches;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use glooshot_api::experiment::Experiment;
+use glooshot_api::{experiment::Experiment, names::KnownPort};
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::{
     Client, ResourceExt as _,
     api::{ApiResource, DynamicObject},
@@ -164,6 +165,11 @@ impl<P> Context<P> {
         let within = |scope: &Option<String>| scope.is_none() || *scope == object.metadata.namespace;
         self.pokes.iter().find(|(scope, _)| within(scope)).map(|(_, queue)| queue)
     }
+}
+
+/// Every Service port among these, with its subsets, as references are resolved against it.
+pub fn upstreams(services: &[Service], pods: &[Pod]) -> Vec<KnownPort> {
+    discovery::index(services, pods, &observe::original_selector).ports
 }
 
 /// Experiments as the API server names them; each is read by itself, so that one that cannot be read fails alone.

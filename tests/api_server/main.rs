@@ -23,6 +23,7 @@ mod redirect_stage;
 // The tests.
 mod access;
 mod bounds;
+mod commands;
 mod kubectl_views;
 mod lifecycle;
 mod redirect;
