@@ -56,13 +56,21 @@ pub(crate) async fn delete(
     }
 }
 
-/// Takes our finalizer from all Experiments, so that they can be deleted; gives how many had it.
+/// Takes our finalizer from all Experiments and RoutingRules, so that they can be deleted; gives how many had it.
 ///
 /// # Errors
 /// When the cluster cannot be reached, or refuses.
 pub(crate) async fn release_all(cluster: &Cluster) -> Result<usize, ClusterError> {
-    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("glooshot.solo.io", "v1", "Experiment"));
-    let all = Api::<DynamicObject>::all_with(cluster.client(), &kind);
+    let mut released = 0;
+    for kind in ["Experiment", "RoutingRule"] {
+        released +=
+            release(cluster, &ApiResource::from_gvk(&GroupVersionKind::gvk("glooshot.solo.io", "v1", kind))).await?;
+    }
+    Ok(released)
+}
+
+async fn release(cluster: &Cluster, kind: &ApiResource) -> Result<usize, ClusterError> {
+    let all = Api::<DynamicObject>::all_with(cluster.client(), kind);
     let mut page = ListParams::default().limit(PAGE);
     let mut released = 0;
     loop {
@@ -78,7 +86,7 @@ pub(crate) async fn release_all(cluster: &Cluster) -> Result<usize, ClusterError
             let left: Vec<_> = experiment.finalizers().iter().filter(|it| *it != FINALIZER).collect();
             let patch = json!({"metadata": {"finalizers": left, "resourceVersion": experiment.resource_version()}});
             let namespace = experiment.namespace().unwrap_or_default();
-            let api = Api::<DynamicObject>::namespaced_with(cluster.client(), &namespace, &kind);
+            let api = Api::<DynamicObject>::namespaced_with(cluster.client(), &namespace, kind);
             match api.patch_metadata(&experiment.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
                 Ok(_) => released += 1,
                 Err(kube::Error::Api(status)) if status.is_not_found() => {}

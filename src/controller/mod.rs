@@ -9,6 +9,7 @@
 //! | `decide` | what is done about it; pure |
 //! | `act` | what is decided is done |
 //! | `report`, `status` | what was done is told: status, Report, events |
+//! | `routing_rules` | RoutingRules, from `kubectl apply` until they are gone |
 //! | `runs` | the engine's tasks, one for each running Experiment |
 //! | `pulse`, `halt` | whether an Experiment is still there, and the operator's switch |
 //! | `discovery` | upstream names from Services and pods; pure |
@@ -38,6 +39,7 @@ mod pulse;
 mod reconcile;
 mod report;
 mod retries;
+mod routing_rules;
 mod run;
 mod runs;
 mod status;
@@ -114,7 +116,8 @@ pub struct Settings {
 /// What every look at an Experiment needs.
 pub(crate) struct Context<P> {
     client: Client,
-    paths: P,
+    watching: Client,
+    paths: Arc<P>,
     settings: Settings,
     world: World,
     experiments: Vec<Store<DynamicObject>>,

@@ -27,6 +27,7 @@ mod commands;
 mod kubectl_views;
 mod lifecycle;
 mod redirect;
+mod redirect_rules;
 mod registration;
 mod rules;
 mod the_bed;
