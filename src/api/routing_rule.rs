@@ -102,11 +102,11 @@ pub struct RoutingRuleStatus {
     /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Accepted` or `Rejected`.
+    /// `Pending`, `Accepted` (in force) or `Rejected`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub state: Option<String>,
-    /// Why it was rejected.
+    /// Why it is not in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub reason: Option<String>,

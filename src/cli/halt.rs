@@ -14,7 +14,7 @@ halt and resume write the ConfigMap glooshot-halt in Glooshot's own namespace: t
 ///   glooshot halt
 ///   glooshot halt --reason "incident 4711"
 ///
-/// Faults end within a second, and every Service is put back. Where no controller is left to do
+/// Faults end within a second, and every Service is put back, those of routing rules too. Where no controller is left to do
 /// that, faults end by themselves after a few seconds, and `glooshot rescue` puts Services back.
 ///
 /// Exit code: 0 halted, 1 the cluster cannot be reached or refuses, 2 usage or no cluster

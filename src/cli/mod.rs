@@ -1,18 +1,23 @@
 //! The command line: one file per command; this one has the list, the telemetry and the exit codes.
 
+mod apply;
 mod bookinfo;
 mod cluster_options;
 mod control_options;
 mod controller;
 mod crds;
+mod create;
+mod delete;
 mod demo;
 mod disable;
 mod enable;
 mod files;
+mod get;
 mod halt;
 mod in_cluster;
 mod init;
 mod install_options;
+mod namespace_option;
 mod options;
 mod progress;
 mod proxy;
@@ -57,6 +62,10 @@ enum Command {
     Init(Box<init::Args>),
     Enable(enable::Args),
     Disable(disable::Args),
+    Get(Box<get::Args>),
+    Create(create::Args),
+    Delete(delete::Args),
+    Apply(apply::Args),
     Halt(halt::Args),
     Resume(resume::Args),
     Rescue(rescue::Args),
@@ -92,6 +101,10 @@ pub fn main() -> ExitCode {
         Command::Init(args) => init::run(&args),
         Command::Enable(args) => enable::run(&args),
         Command::Disable(args) => disable::run(&args),
+        Command::Get(args) => get::run(&args),
+        Command::Create(args) => create::run(&args),
+        Command::Delete(args) => delete::run(&args),
+        Command::Apply(args) => apply::run(&args),
         Command::Halt(args) => halt::run(&args),
         Command::Resume(args) => resume::run(&args),
         Command::Rescue(args) => rescue::run(&args),

@@ -66,9 +66,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         for object in controller {
             remove(cluster, object).await?;
         }
-        // Nobody would take its mark from an Experiment any more, and none could ever be deleted.
+        // Nobody would take its mark from an Experiment or a RoutingRule any more, and none could ever be deleted.
         let released = experiments::release_all(cluster).await?;
-        say!("{released} experiments are released");
+        say!("{released} experiments and routing rules are released");
         for namespace in objects::remove_role_bindings(cluster, install::ENABLING).await? {
             say!("{namespace} is disabled");
         }

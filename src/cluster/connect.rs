@@ -60,6 +60,11 @@ impl Cluster {
         self.watching.clone()
     }
 
+    /// The namespace that is meant where none is named, as kubectl takes it from the context.
+    pub(crate) fn namespace(&self) -> &str {
+        self.client.default_namespace()
+    }
+
     /// What an error means that this cluster, or the way to it, gave.
     pub(crate) fn explain(&self, error: kube::Error) -> ClusterError {
         ClusterError::of(error, &self.url)

@@ -8,6 +8,8 @@ pub(crate) mod halt;
 pub(crate) mod install;
 pub(crate) mod objects;
 pub(crate) mod rollout;
+pub(crate) mod upstreams;
+pub(crate) mod views;
 
 pub(crate) use connect::{Access, Cluster, WATCH};
 pub(crate) use error::ClusterError;

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     engine::{Outcome, Run, TakenUp, clock},
-    paths::redirect::Owner,
+    paths::redirect::{Holder, Owner},
     proxy::Moment,
 };
 
@@ -182,7 +182,7 @@ fn launch<P: Paths>(context: &Arc<Context<P>>, observed: &Observed, scenario: Sc
     let kept = observed.kept_routed();
     let deadline = started.saturating_add(scenario.settle + scenario.duration + kept + SLACK).unwrap_or(Timestamp::MAX);
     let (live, is_live) = watch::channel(Moment::now());
-    let owner = Owner { namespace, name: name.clone(), uid: uid.clone() };
+    let owner = Owner { namespace, name: name.clone(), uid: uid.clone(), kind: Holder::Experiment };
     let path = Arc::new(context.paths.path(owner, deadline, is_live));
     let run = Run::new(scenario.clone(), Arc::clone(&path))
         .prometheus(context.settings.prometheus.clone())

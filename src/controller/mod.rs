@@ -9,6 +9,7 @@
 //! | `decide` | what is done about it; pure |
 //! | `act` | what is decided is done |
 //! | `report`, `status` | what was done is told: status, Report, events |
+//! | `routing_rules` | RoutingRules, from `kubectl apply` until they are gone |
 //! | `runs` | the engine's tasks, one for each running Experiment |
 //! | `pulse`, `halt` | whether an Experiment is still there, and the operator's switch |
 //! | `discovery` | upstream names from Services and pods; pure |
@@ -38,6 +39,7 @@ mod pulse;
 mod reconcile;
 mod report;
 mod retries;
+mod routing_rules;
 mod run;
 mod runs;
 mod status;
@@ -45,8 +47,9 @@ mod watches;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use glooshot_api::experiment::Experiment;
+use glooshot_api::{experiment::Experiment, names::KnownPort};
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::{
     Client, ResourceExt as _,
     api::{ApiResource, DynamicObject},
@@ -113,7 +116,8 @@ pub struct Settings {
 /// What every look at an Experiment needs.
 pub(crate) struct Context<P> {
     client: Client,
-    paths: P,
+    watching: Client,
+    paths: Arc<P>,
     settings: Settings,
     world: World,
     experiments: Vec<Store<DynamicObject>>,
@@ -164,6 +168,11 @@ impl<P> Context<P> {
         let within = |scope: &Option<String>| scope.is_none() || *scope == object.metadata.namespace;
         self.pokes.iter().find(|(scope, _)| within(scope)).map(|(_, queue)| queue)
     }
+}
+
+/// Every Service port among these, with its subsets, as references are resolved against it.
+pub fn upstreams(services: &[Service], pods: &[Pod]) -> Vec<KnownPort> {
+    discovery::index(services, pods, &observe::original_selector).ports
 }
 
 /// Experiments as the API server names them; each is read by itself, so that one that cannot be read fails alone.

@@ -105,7 +105,7 @@ impl std::fmt::Debug for World {
 }
 
 /// The selector that a Service has when nothing is routed; none for our own Services.
-fn original_selector(service: &Service) -> Option<BTreeMap<String, String>> {
+pub(super) fn original_selector(service: &Service) -> Option<BTreeMap<String, String>> {
     if names::is_ours(&service.metadata) {
         return None;
     }

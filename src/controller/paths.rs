@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::{
     engine::{DataPath, data_path::PathError},
-    paths::redirect::{Owner, Redirect, RedirectPath, Stage},
+    paths::redirect::{Owner, Redirect, RedirectPath, Shares, Stage},
     proxy::Moment,
 };
 
@@ -23,7 +23,19 @@ pub trait Paths: Send + Sync + 'static {
     /// What a path is doing or waiting for, in a sentence; empty when there is nothing to say.
     fn stage(path: &Self::Path) -> String;
 
-    /// Puts back everything in the world that the Experiment with this uid holds. Idempotent.
+    /// The path of a RoutingRule: it has no end, and no fault.
+    ///
+    /// # Errors
+    /// When another rule has one of its Services.
+    fn rule_path(&self, owner: Owner, shares: &Shares) -> Result<Self::Path, PathError>;
+
+    /// Other shares of the Services that a rule holds; false if they are of others.
+    fn reshare(&self, rule_uid: &str, shares: &Shares) -> bool;
+
+    /// Keeps Experiments off the Services of a rule that is to end; whoever is there still.
+    fn close_rule(&self, rule_uid: &str) -> Option<Owner>;
+
+    /// Puts back everything in the world that the Experiment or RoutingRule with this uid holds. Idempotent.
     fn release(&self, experiment_uid: &str) -> impl Future<Output = Result<(), PathError>> + Send;
 }
 
@@ -39,6 +51,18 @@ impl Paths for Redirect {
         let Stage { message, findings, .. } = &*progress.borrow();
         let warnings = findings.iter().map(|(service, finding)| format!("; Service {service}: {finding}"));
         format!("{message}{}", warnings.collect::<String>())
+    }
+
+    fn rule_path(&self, owner: Owner, shares: &Shares) -> Result<RedirectPath, PathError> {
+        Self::rule_path(self, owner, shares)
+    }
+
+    fn reshare(&self, rule_uid: &str, shares: &Shares) -> bool {
+        Self::reshare(self, rule_uid, shares)
+    }
+
+    fn close_rule(&self, rule_uid: &str) -> Option<Owner> {
+        Self::close_rule(self, rule_uid)
     }
 
     async fn release(&self, experiment_uid: &str) -> Result<(), PathError> {

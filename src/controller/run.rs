@@ -47,6 +47,7 @@ use super::{
     reconcile::{reconcile, try_again},
     resource,
     retries::Retries,
+    routing_rules,
     runs::Runs,
     watches,
 };
@@ -197,7 +198,8 @@ impl Controller {
         let context = Arc::new(Context {
             events: Recorder::new(self.client.clone(), reporter),
             client: self.client,
-            paths,
+            watching: self.watching,
+            paths: Arc::new(paths),
             settings: self.settings,
             world: self.world,
             experiments: stores,
@@ -216,6 +218,7 @@ impl Controller {
                 heed_switch(Arc::clone(&context)),
                 heed_reign(Arc::clone(&context)),
                 sweep(Arc::clone(&context)),
+                routing_rules::keep(Arc::clone(&context)),
             )
         };
         self.ready.store(true, Ordering::Relaxed);

@@ -23,9 +23,11 @@ mod redirect_stage;
 // The tests.
 mod access;
 mod bounds;
+mod commands;
 mod kubectl_views;
 mod lifecycle;
 mod redirect;
+mod redirect_rules;
 mod registration;
 mod rules;
 mod the_bed;

@@ -20,7 +20,7 @@ use glooshot::{
         client,
         server::{Authenticator, Bounds, Hub, Identity, Server, Unauthenticated},
     },
-    paths::redirect::{Owner, Redirect, RedirectPath, Reign, Settings, names},
+    paths::redirect::{Holder, Owner, Redirect, RedirectPath, Reign, Settings, names},
     pki::{CurrentCertificate, Pki, Rule},
     proxy::{Moment, Origin, Proxy, ProxyConfig, StaticRoute, plain_route},
 };
@@ -232,7 +232,12 @@ impl Stage {
     }
 
     pub fn owner(&self, name: &str) -> Owner {
-        Owner { namespace: self.namespace.clone(), name: name.into(), uid: format!("uid-{name}") }
+        Owner {
+            namespace: self.namespace.clone(),
+            name: name.into(),
+            uid: format!("uid-{name}"),
+            kind: Holder::Experiment,
+        }
     }
 
     /// The path of a run of the experiment with this name.

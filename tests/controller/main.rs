@@ -31,3 +31,4 @@ mod halt;
 mod invalid;
 mod leaders;
 mod life;
+mod routing_rules;

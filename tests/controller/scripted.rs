@@ -16,7 +16,7 @@ use glooshot::{
         DataPath, EgressPolicy,
         data_path::{PathDescription, PathError, PathEvent, Reading},
     },
-    paths::redirect::Owner,
+    paths::redirect::{Owner, Shares},
     proxy::Moment,
 };
 use jiff::Timestamp;
@@ -124,6 +124,20 @@ impl Paths for Script {
         }
     }
 
+    fn rule_path(&self, owner: Owner, _: &Shares) -> Result<ScriptedPath, PathError> {
+        let (_, live) = watch::channel(Moment::now());
+        Ok(self.path(owner, Timestamp::MAX, live))
+    }
+
+    fn reshare(&self, rule_uid: &str, _: &Shares) -> bool {
+        self.note("reshare", rule_uid);
+        true
+    }
+
+    fn close_rule(&self, _: &str) -> Option<Owner> {
+        None
+    }
+
     fn stage(_: &ScriptedPath) -> String {
         "a stage".to_owned()
     }
@@ -177,6 +191,10 @@ impl DataPath for ScriptedPath {
     }
 
     fn renew(&self) -> Result<(), PathError> {
+        // The path of a rule has nothing that its life depends on.
+        if self.live.has_changed().is_err() {
+            return Ok(());
+        }
         let age = Moment::now().since(*self.live.borrow());
         if age > Duration::from_secs(5) {
             self.script.note("stale", &self.name);

@@ -19,8 +19,19 @@ fn lasting(mut service: Value) -> Value {
     service
 }
 
+fn service(bed: &Bed, name: &str) -> Value {
+    lasting(bed.get(&format!("service -n bookinfo {name}")))
+}
+
 fn services(bed: &Bed) -> [Value; 2] {
-    ["ratings", "reviews"].map(|name| lasting(bed.get(&format!("service -n bookinfo {name}"))))
+    ["ratings", "reviews"].map(|name| service(bed, name))
+}
+
+/// For whom a Service goes through proxies.
+fn holder(bed: &Bed, name: &str) -> Value {
+    let service = service(bed, name);
+    let annotation = service["metadata"]["annotations"]["glooshot.solo.io/redirect"].as_str().unwrap_or("{}");
+    serde_json::from_str::<Value>(annotation).unwrap()["experiment"]["name"].clone()
 }
 
 fn experiment(bed: &Bed, name: &str) -> Value {
@@ -57,6 +68,10 @@ fn the_tutorial_in_a_cluster_without_a_mesh() {
         match section.heading.as_str() {
             "Glooshot" => assert!(said.concat().contains("experiments.glooshot.solo.io"), "{said:?}"),
             "The application" => before = Some(services(&bed)),
+            "A routing rule" => {
+                assert!(said.concat().contains("bookinfo-reviews-v4-9080"), "{said:?}");
+                assert_eq!(holder(&bed, "reviews"), "reviews-vulnerable");
+            }
             "An experiment" => {
                 let status = experiment(&bed, "abort-ratings-traffic");
                 assert_failed(&status);
@@ -67,7 +82,9 @@ fn the_tutorial_in_a_cluster_without_a_mesh() {
                 let last = history(&bed, "abort-ratings-traffic").pop().unwrap();
                 let value = status["result"]["failureReport"]["value"].as_str().unwrap();
                 assert_eq!(last["value"].as_f64(), value.parse().ok(), "{last:#}");
-                assert_eq!(Some(services(&bed)), before, "the Services are not as they were");
+                let ratings = before.as_ref().map(|[ratings, _]: &[Value; 2]| ratings.clone());
+                assert_eq!(Some(service(&bed, "ratings")), ratings, "the Service is not as it was");
+                assert_eq!(holder(&bed, "reviews"), "reviews-vulnerable", "the rule holds it still");
             }
             "With a Prometheus query" => {
                 assert_failed(&experiment(&bed, "abort-ratings-metric"));
@@ -80,7 +97,7 @@ fn the_tutorial_in_a_cluster_without_a_mesh() {
             }
             _ => {}
         }
-        if section.heading == "When something goes wrong" {
+        if ["The fix", "When something goes wrong"].contains(&section.heading.as_str()) {
             assert_eq!(Some(services(&bed)), before, "the Services are not as they were");
         }
     }

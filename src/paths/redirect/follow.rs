@@ -97,7 +97,7 @@ impl Follower {
             let service = self.eyes.service(&target.name);
             let ready = self.eyes.proxies(&target.name.namespace, &target.uid);
             let ready = ready.iter().filter(|pod| pods::is_ready(pod)).count();
-            interruption(service.as_deref(), &target.uid, &self.owner, ready)
+            interruption(service.as_deref(), &target.uid, &target.holder, ready)
                 .map(|why| format!("Service {}: {why}", target.name))
         })
     }
@@ -107,7 +107,10 @@ impl Follower {
         let scenario = self.run.notes().scenario.clone();
         let Some(scenario) = scenario.filter(|_| !self.run.is_restoring()) else { return };
         for target in self.targets() {
-            if let Err(error) = self.run.orders.set(&target.name, target.inputs(&self.eyes, &scenario, &self.owner.uid))
+            if let Err(error) = self
+                .run
+                .orders
+                .set(&target.name, target.inputs(&self.eyes, &scenario, &self.owner.uid, &self.run.shifts))
             {
                 tracing::warn!(service = %target.name, %error, "the proxies keep what they were told before");
             }
@@ -160,7 +163,12 @@ mod tests {
     };
 
     fn owner() -> Owner {
-        Owner { namespace: "bookinfo".into(), name: "abort".into(), uid: "e-1".into() }
+        Owner {
+            namespace: "bookinfo".into(),
+            name: "abort".into(),
+            uid: "e-1".into(),
+            kind: super::super::Holder::default(),
+        }
     }
 
     fn service(change: impl FnOnce(&mut Value)) -> Service {

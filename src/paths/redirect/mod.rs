@@ -13,11 +13,13 @@
 //! | `objects` | the origin, and the proxies with all that belongs to them; pure |
 //! | `patch` | flip and restore, as patches; pure |
 //! | `steps` | what is done next on the way of one Service; pure |
+//! | `shifts` | Services that RoutingRules hold, and their guests |
 //! | `plan` | what the proxies of one Service are told; pure |
 //! | `target` | one Service, and what follows from what is seen of it now |
 //! | `orders` | what was told to whom, and for how long it holds |
 //! | `eyes` | the watches of one run |
 //! | `world` | reads and writes at the API server |
+//! | `guests` | a run on a Service that a RoutingRule holds |
 //! | `follow` | what happens by itself: plans follow the cluster, trips and foreign edits are told |
 //! | `rescue` | everything put back without a controller |
 //! | `path` | all of it as the engine's data path |
@@ -25,6 +27,7 @@
 mod amount;
 mod eyes;
 mod follow;
+mod guests;
 pub mod names;
 mod objects;
 mod orders;
@@ -36,6 +39,7 @@ mod ports;
 mod preflight;
 pub mod record;
 mod rescue;
+mod shifts;
 mod steps;
 mod target;
 mod world;
@@ -52,12 +56,13 @@ use kube::Client;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use self::world::World;
 pub use self::{
     path::RedirectPath,
     preflight::{Finding, Reason, Severity},
     rescue::{Redirected, Rescue},
+    shifts::Shares,
 };
+use self::{shifts::Shifts, world::World};
 use crate::{control::server::Hub, engine::data_path::PathError, proxy::Moment};
 
 /// Leadership as a data path sees it. `None` in the channel: we do not lead, and nothing may be written or armed.
@@ -69,7 +74,25 @@ pub struct Reign {
     pub until: Moment,
 }
 
-/// An Experiment: for whom a Service is redirected.
+/// What a Service is redirected for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Holder {
+    /// A run.
+    #[default]
+    Experiment,
+    /// Its traffic is shared out.
+    RoutingRule,
+}
+
+impl Holder {
+    /// Annotations of Experiments do not say it: versions before there were others read them.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+    fn is_experiment(&self) -> bool {
+        *self == Self::Experiment
+    }
+}
+
+/// An Experiment or a RoutingRule: for whom a Service is redirected.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Owner {
@@ -79,6 +102,19 @@ pub struct Owner {
     pub name: String,
     /// Its uid: one of the same name that is created later is another.
     pub uid: String,
+    /// What it is.
+    #[serde(default, skip_serializing_if = "Holder::is_experiment")]
+    pub kind: Holder,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            Holder::Experiment => "experiment",
+            Holder::RoutingRule => "routing rule",
+        };
+        write!(f, "the {kind} {}/{}", self.namespace, self.name)
+    }
 }
 
 /// How proxies are started.
@@ -150,18 +186,43 @@ struct Shared {
     reign: watch::Receiver<Option<Reign>>,
     /// Plans of one leader rise in number, whichever run they are of.
     generations: Arc<AtomicU64>,
+    shifts: Shifts,
 }
 
 impl Redirect {
     /// Redirects in the cluster of `client`, tells the proxies through `hub`, and does neither while `reign` says that we do not lead.
     pub fn new(client: Client, hub: Hub, settings: Settings, reign: watch::Receiver<Option<Reign>>) -> Self {
-        Self(Arc::new(Shared { world: World::new(client), hub, settings, reign, generations: Arc::default() }))
+        let (world, generations, shifts) = (World::new(client), Arc::default(), Shifts::default());
+        Self(Arc::new(Shared { world, hub, settings, reign, generations, shifts }))
     }
 
     /// The path of one run of `owner`. `deadline` is what its annotations say; `live` is when the Experiment and the halt switch were
     /// last seen: faults are kept up only while that is less than 5 s ago.
     pub fn path(&self, owner: Owner, deadline: Timestamp, live: watch::Receiver<Moment>) -> RedirectPath {
-        RedirectPath::new(Arc::clone(&self.0), owner, deadline, self.0.reign.clone(), live)
+        RedirectPath::new(Arc::clone(&self.0), owner, deadline, live, None)
+    }
+
+    /// The path of a RoutingRule: it has no end, and no fault.
+    ///
+    /// # Errors
+    /// When another rule has one of its Services.
+    pub fn rule_path(&self, owner: Owner, shares: &Shares) -> Result<RedirectPath, PathError> {
+        let claim = self.0.shifts.claim(&owner, shares).map_err(|(service, first)| PathError {
+            message: format!("{first} shares out the traffic of Service {service} already; delete one of the two"),
+        })?;
+        let (_, live) = watch::channel(Moment::default());
+        let rule = (shifts::services(shares), claim);
+        Ok(RedirectPath::new(Arc::clone(&self.0), owner, Timestamp::MAX, live, Some(rule)))
+    }
+
+    /// Other shares of the Services that a rule holds; false if they are of others.
+    pub fn reshare(&self, rule_uid: &str, shares: &Shares) -> bool {
+        self.0.shifts.reshare(rule_uid, shares)
+    }
+
+    /// Keeps Experiments off the Services of a rule that is to end; whoever is there still.
+    pub fn close_rule(&self, rule_uid: &str) -> Option<Owner> {
+        self.0.shifts.close(rule_uid)
     }
 
     /// Puts back everything in the world that this Experiment holds, found from labels and annotations alone, and removes the

@@ -80,7 +80,7 @@ impl Parts<'_> {
 
     /// The metadata of an object of ours. It goes with the Service, and never keeps it from going.
     fn metadata(&self, name: &str) -> Value {
-        let Owner { namespace, name: experiment, uid } = self.owner;
+        let Owner { namespace, name: experiment, uid, kind: _ } = self.owner;
         json!({
             "name": name,
             "namespace": self.namespace(),

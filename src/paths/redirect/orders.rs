@@ -16,7 +16,7 @@ use glooshot_api::{
 };
 use tokio::sync::watch;
 
-use super::Reign;
+use super::{Reign, shifts::Shifts};
 use crate::{
     control::{
         PlanId,
@@ -36,6 +36,9 @@ pub(super) struct Orders {
     reign: watch::Receiver<Option<Reign>>,
     live: watch::Receiver<Moment>,
     generations: Arc<AtomicU64>,
+    shifts: Shifts,
+    /// Whose orders they are.
+    uid: String,
     standing: Mutex<Standing>,
 }
 
@@ -76,8 +79,10 @@ impl Orders {
         reign: watch::Receiver<Option<Reign>>,
         live: watch::Receiver<Moment>,
         generations: Arc<AtomicU64>,
+        shifts: Shifts,
+        uid: String,
     ) -> Self {
-        Self { hub, reign, live, generations, standing: Mutex::default() }
+        Self { hub, reign, live, generations, shifts, uid, standing: Mutex::default() }
     }
 
     /// Tells the proxies of `service` what has changed of this; nothing if nothing has.
@@ -90,6 +95,12 @@ impl Orders {
         }
         let (told, first) = room.map_or((None, None), |room| (room.told, room.first));
         let mut room = Room { inputs, told, first };
+        if !self.shifts.speaks(service, &self.uid) {
+            // A guest does, who has these inputs, too; we do again when it has left.
+            room.told = None;
+            standing.rooms.insert(service.clone(), room);
+            return Ok(());
+        }
         let until = self.tell(service, &mut room, armed);
         standing.rooms.insert(service.clone(), room);
         if armed && let Ok(until) = &until {
@@ -133,6 +144,10 @@ impl Orders {
         let Standing { armed, rooms, armed_until, .. } = &mut *standing;
         let mut outcome = Ok(());
         for (service, room) in rooms.iter_mut() {
+            if !self.shifts.speaks(service, &self.uid) {
+                room.told = None;
+                continue;
+            }
             let holds = room.told.filter(|(id, until)| id.fencing == reign.fencing && *until > now);
             match holds {
                 Some((id, _)) if self.hub.renew(service, id, until) => room.told = Some((id, until)),
@@ -224,11 +239,16 @@ impl Orders {
     /// Says nothing more.
     pub(super) fn release(&self) {
         let mut standing = self.standing();
-        for service in standing.rooms.keys() {
+        // What a guest has said, faults off, holds until the rule speaks again.
+        for service in standing.rooms.keys().filter(|service| !self.is_guest(service)) {
             self.hub.release(service);
         }
         standing.rooms.clear();
         standing.armed = false;
+    }
+
+    fn is_guest(&self, service: &ServiceName) -> bool {
+        self.shifts.is_guest(service, &self.uid)
     }
 
     /// Tells a plan of a new generation; until when it holds.

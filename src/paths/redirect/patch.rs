@@ -61,7 +61,12 @@ pub(super) fn remembered(service: &Service, origin: &Service, experiment_uid: &s
     Some(Record {
         selector,
         service_uid: service.uid().unwrap_or_default(),
-        experiment: Owner { namespace: String::new(), name: String::new(), uid: experiment_uid.to_owned() },
+        experiment: Owner {
+            namespace: String::new(),
+            name: String::new(),
+            uid: experiment_uid.to_owned(),
+            kind: super::Holder::default(),
+        },
         deadline: Timestamp::default(),
         writers: Vec::new(),
     })

@@ -20,13 +20,14 @@ use tokio::{
 };
 
 use super::{
-    Owner, Reign, Shared, Stage, Step,
+    Owner, Shared, Stage, Step,
     eyes::Eyes,
     follow,
     orders::Orders,
     patch::{self, Selects},
     plan,
     preflight::{self, Finding, Severity, Wants},
+    shifts::{Claim, Seat, Shifts},
     steps::{self, ENOUGH_PROXIES, Next, Sight},
     target::Target,
     world::Held,
@@ -39,7 +40,7 @@ use crate::{
 /// Events that the engine may be behind; there are a few in a whole run.
 const EVENTS: usize = 16;
 /// Between two looks where nothing says that something has changed.
-const LOOK: Duration = Duration::from_millis(200);
+pub(super) const LOOK: Duration = Duration::from_millis(200);
 /// Between two renewals of the plans while the Services are being routed.
 const RENEW: Duration = Duration::from_secs(1);
 /// For a connection that is only opened.
@@ -49,15 +50,18 @@ const ARM_LIMIT: Duration = Duration::from_secs(10);
 
 /// The path of one run.
 pub struct RedirectPath {
-    shared: Arc<Shared>,
-    owner: Owner,
+    pub(super) shared: Arc<Shared>,
+    pub(super) owner: Owner,
     deadline: Timestamp,
-    run: Arc<RunState>,
+    pub(super) run: Arc<RunState>,
+    /// The Services of a RoutingRule, which are nobody else's meanwhile.
+    pub(super) rule: Option<(Vec<ServiceName>, Claim)>,
     events: Mutex<Option<mpsc::Receiver<PathEvent>>>,
 }
 
 /// What the steps of a run have in common.
 pub(super) struct RunState {
+    pub(super) shifts: Shifts,
     pub(super) orders: Orders,
     pub(super) stage: watch::Sender<Stage>,
     /// Kept so that the channel stays open as long as the path.
@@ -70,6 +74,8 @@ pub(super) struct RunState {
 pub(super) struct Notes {
     pub(super) scenario: Option<Arc<Scenario>>,
     pub(super) targets: Vec<Arc<Target>>,
+    /// Places at Services that a rule holds.
+    pub(super) seats: BTreeMap<ServiceName, Seat>,
     /// Services that may have been changed, or for which something may have been made.
     held: Vec<Held>,
     eyes: Option<Arc<Eyes>>,
@@ -98,7 +104,7 @@ impl RunState {
         self.notes().restoring
     }
 
-    fn reach(&self, step: Step, message: impl Into<String>) {
+    pub(super) fn reach(&self, step: Step, message: impl Into<String>) {
         let message = message.into();
         self.stage.send_if_modified(|stage| {
             let changed = stage.step != step || stage.message != message;
@@ -108,7 +114,7 @@ impl RunState {
     }
 }
 
-fn error(message: impl Into<String>) -> PathError {
+pub(super) fn error(message: impl Into<String>) -> PathError {
     PathError { message: message.into() }
 }
 
@@ -117,14 +123,16 @@ impl RedirectPath {
         shared: Arc<Shared>,
         owner: Owner,
         deadline: Timestamp,
-        reign: watch::Receiver<Option<Reign>>,
         live: watch::Receiver<Moment>,
+        rule: Option<(Vec<ServiceName>, Claim)>,
     ) -> Self {
         let (sender, events) = mpsc::channel(EVENTS);
         let (stage, _) = watch::channel(Stage::default());
-        let orders = Orders::new(shared.hub.clone(), reign, live, Arc::clone(&shared.generations));
-        let run = RunState { orders, stage, sender, notes: Mutex::default() };
-        Self { shared, owner, deadline, run: Arc::new(run), events: Mutex::new(Some(events)) }
+        let (reign, shifts) = (shared.reign.clone(), shared.shifts.clone());
+        let generations = Arc::clone(&shared.generations);
+        let orders = Orders::new(shared.hub.clone(), reign, live, generations, shifts.clone(), owner.uid.clone());
+        let run = RunState { shifts, orders, stage, sender, notes: Mutex::default() };
+        Self { shared, owner, deadline, run: Arc::new(run), rule, events: Mutex::new(Some(events)) }
     }
 
     /// How far the redirection has come, and what it waits for.
@@ -137,11 +145,11 @@ impl RedirectPath {
     /// # Errors
     /// When the cluster cannot be read.
     pub async fn preflight(&self, scenario: &Scenario) -> Result<Vec<(ServiceName, Vec<Finding>)>, PathError> {
-        let targets = plan::targets(scenario);
+        let targets = self.names(scenario);
         let all = targets.into_iter().map(|name| async {
             let seen = self.shared.world.look(&name).await?;
             let wants = Wants::of(scenario, |destination| destination.service == name);
-            let findings = preflight::inspect(&seen, &name.namespace, &name.name, &self.owner, &wants);
+            let findings = preflight::inspect(&seen, &name.namespace, &name.name, &self.holder(&name), &wants);
             Ok((name, findings))
         });
         try_join_all(all).await
@@ -173,7 +181,8 @@ impl RedirectPath {
         let (mut seen, mut heard) = (eyes.changes(), self.shared.hub.changes());
         let mut step = None;
         let mut since = Instant::now();
-        let mut deployed = false;
+        // Where we are guests everything is there.
+        let mut deployed = target.holder != self.owner;
         let mut arrivals = Arrivals::default();
         let mut renewed = Instant::now();
         loop {
@@ -186,6 +195,9 @@ impl RedirectPath {
                 Next::Done => {
                     self.run.reach(Step::Verified, format!("Service {} goes through the proxies", target.name));
                     return Ok(());
+                }
+                Next::MakeOrigin | Next::MakeProxies | Next::Flip if target.holder != self.owner => {
+                    return Err(error(format!("{} no longer holds Service {}", target.holder, target.name)));
                 }
                 Next::MakeOrigin => {
                     self.make_origin(target).await?;
@@ -234,7 +246,7 @@ impl RedirectPath {
     fn sight(&self, target: &Target, eyes: &Eyes, deployed: bool, arrivals: &mut Arrivals) -> Result<Sight, PathError> {
         let service = eyes.service(&target.name).filter(|it| it.uid().as_deref() == Some(target.uid.as_str()));
         let service = service.ok_or_else(|| error(format!("Service {} has been deleted", target.name)))?;
-        let ours = patch::record(&service).ok().flatten().is_some_and(|it| it.experiment.uid == self.owner.uid);
+        let ours = patch::record(&service).ok().flatten().is_some_and(|it| it.experiment.uid == target.holder.uid);
         let selects = patch::selects(&service);
         let proxies = eyes.proxies(&target.name.namespace, &target.uid);
         let views = self.run.orders.obeying(&target.name);
@@ -259,6 +271,11 @@ impl RedirectPath {
         })
     }
 
+    /// The Services that this is about.
+    fn names(&self, scenario: &Scenario) -> Vec<ServiceName> {
+        self.rule.as_ref().map_or_else(|| plan::targets(scenario), |(names, _)| names.clone())
+    }
+
     async fn make_origin(&self, target: &Target) -> Result<(), PathError> {
         self.may_write()?;
         let origin = self.shared.world.make_origin(&target.parts(&self.owner, &self.shared.settings)).await?;
@@ -271,7 +288,7 @@ impl RedirectPath {
         let notes = self.run.notes();
         let Some(scenario) = notes.scenario.clone() else { return Ok(()) };
         drop(notes);
-        self.run.orders.set(&target.name, target.inputs(eyes, &scenario, &self.owner.uid))
+        self.run.orders.set(&target.name, target.inputs(eyes, &scenario, &self.owner.uid, &self.run.shifts))
     }
 
     fn may_write(&self) -> Result<(), PathError> {
@@ -314,8 +331,9 @@ impl DataPath for RedirectPath {
     }
 
     async fn route(&self, scenario: &Scenario) -> Result<(), PathError> {
+        let names = self.names(scenario);
+        self.take_seats(&names).await?;
         self.inspect(scenario).await?;
-        let names = plan::targets(scenario);
         let callers = self.shared.world.callers(scenario).await?;
         let count = names.len() as u64;
         let mut targets = Vec::new();
@@ -324,8 +342,11 @@ impl DataPath for RedirectPath {
             let service = service.ok_or_else(|| error(format!("Service {name} has been deleted")))?;
             let pods = self.shared.world.pods(name, &patch::original(&service)).await?;
             let injected = scenario.max_injected.map(|total| plan::share(total, index, count));
-            let target = Target::new(service, &pods, callers.clone(), injected)
+            let target = Target::new(service, &pods, callers.clone(), injected, self.holder(name))
                 .map_err(|why| error(format!("Service {name}: {why}")))?;
+            if target.holder != self.owner {
+                self.find_origin(&target).await?;
+            }
             targets.push(Arc::new(target));
         }
         {
@@ -334,6 +355,7 @@ impl DataPath for RedirectPath {
             notes.scenario = Some(Arc::new(scenario.clone()));
             notes.held = targets
                 .iter()
+                .filter(|target| target.holder == self.owner)
                 .map(|target| Held { service: target.name.clone(), service_uid: target.uid.clone() })
                 .collect();
             notes.targets.clone_from(&targets);
@@ -344,6 +366,9 @@ impl DataPath for RedirectPath {
         self.run.notes().eyes = Some(Arc::clone(&eyes));
         try_join_all(targets.iter().map(|target| self.lead(target, &eyes))).await?;
         self.follow(&eyes);
+        if self.rule.is_some() {
+            self.run.shifts.open(&self.owner.uid);
+        }
         Ok(())
     }
 
@@ -410,7 +435,9 @@ impl DataPath for RedirectPath {
         self.run.reach(Step::Restored, "the Services select the real pods again");
         // Until the proxies are gone, which is for `Redirect::release`, they forward to the origin, for which they need nobody.
         self.run.orders.release();
-        self.run.notes().eyes = None;
+        let mut notes = self.run.notes();
+        notes.eyes = None;
+        notes.seats.clear();
         Ok(())
     }
 

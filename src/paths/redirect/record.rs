@@ -75,7 +75,7 @@ impl Record {
         if let Some((key, value)) = bad {
             return Err(RecordError::Label(format!("{key}={value}")));
         }
-        let Owner { namespace, name, uid } = &record.experiment;
+        let Owner { namespace, name, uid, kind: _ } = &record.experiment;
         let texts = [namespace, name, uid, &record.service_uid];
         if let Some(bad) = texts.into_iter().find(|text| !is_name(text)) {
             return Err(RecordError::Label(bad.clone()));

@@ -19,6 +19,7 @@ use super::{
     plan::Caller,
     pods,
     ports::{self, Listen, Unlistenable},
+    shifts::Shifts,
     steps::ENOUGH_PROXIES,
 };
 
@@ -27,6 +28,8 @@ use super::{
 pub(super) struct Target {
     pub(super) name: ServiceName,
     pub(super) uid: String,
+    /// For whom it is redirected: ourselves, or the rule whose guests we are.
+    pub(super) holder: Owner,
     /// As it was found.
     pub(super) service: Service,
     /// What it selects while nothing redirects it.
@@ -45,11 +48,13 @@ impl Target {
         pods: &[Pod],
         callers: Vec<Caller>,
         max_injected: Option<u64>,
+        holder: Owner,
     ) -> Result<Self, Unlistenable> {
         let ready: Vec<&Pod> = pods.iter().filter(|pod| pods::is_ready(pod)).collect();
         Ok(Self {
             name: ServiceName { namespace: service.namespace().unwrap_or_default(), name: service.name_any() },
             uid: service.uid().unwrap_or_default(),
+            holder,
             selector: patch::original(&service),
             listens: ports::listens(&service, &ready)?,
             service,
@@ -79,12 +84,16 @@ impl Target {
     }
 
     /// Everything that its proxies are told, as it is now.
-    pub(super) fn inputs(&self, eyes: &Eyes, scenario: &Scenario, experiment_uid: &str) -> Inputs {
+    pub(super) fn inputs(&self, eyes: &Eyes, scenario: &Scenario, uid: &str, shifts: &Shifts) -> Inputs {
         let proxies = eyes.proxies(&self.name.namespace, &self.uid);
+        let mut routes = self.routes(eyes);
+        for route in &mut routes {
+            route.weights = shifts.weights(&route.port, uid);
+        }
         Inputs {
-            routes: self.routes(eyes),
+            routes,
             sources: plan::sources(&self.callers, &eyes.pods()),
-            experiment: plan::experiment(scenario, experiment_uid, &self.name, false, self.max_injected),
+            experiment: plan::experiment(scenario, uid, &self.name, false, self.max_injected),
             sharers: proxies.iter().filter(|pod| pods::is_ready(pod)).count().max(ENOUGH_PROXIES),
         }
     }

@@ -225,8 +225,7 @@ impl World {
                 patch::record(&service).map_err(|error| PathError { message: format!("{what}: {error}") })?;
             match standing {
                 Some(record) if record.experiment.uid != owner.uid => {
-                    let Owner { namespace, name: first, .. } = record.experiment;
-                    let message = format!("{what}: the experiment {namespace}/{first} has done so already");
+                    let message = format!("{what}: {} has done so already", record.experiment);
                     return Err(PathError { message });
                 }
                 Some(record) => return self.give_back(name, &record).await,

@@ -3,7 +3,12 @@ use super::*;
 const UID: &str = "0a1b2c3d-0000-0000-0000-000000000000";
 
 fn owner() -> Owner {
-    Owner { namespace: "bookinfo".into(), name: "abort".into(), uid: "e-1".into() }
+    Owner {
+        namespace: "bookinfo".into(),
+        name: "abort".into(),
+        uid: "e-1".into(),
+        kind: super::super::Holder::default(),
+    }
 }
 
 fn settings() -> Settings {

@@ -146,8 +146,7 @@ fn claim(seen: &Seen, service: &Service, owner: &Owner, findings: &mut Findings)
             ),
         ),
         Ok(Some(record)) if record.experiment.uid != owner.uid => {
-            let first = format!("{}/{}", record.experiment.namespace, record.experiment.name);
-            findings.error(Reason::AlreadyRedirected, already(&first));
+            findings.error(Reason::AlreadyRedirected, already(&record.experiment.to_string()));
         }
         Ok(_) => {}
     }
@@ -158,15 +157,18 @@ fn claim(seen: &Seen, service: &Service, owner: &Owner, findings: &mut Findings)
             format!("there is a Service {} that is not ours, in the place of the origin; rename it", origin.name_any()),
         );
     } else if origin.labels().get(EXPERIMENT_UID) != Some(&owner.uid) {
-        let first = origin.annotations().get(EXPERIMENT).map_or("another experiment", String::as_str);
+        let first = origin
+            .annotations()
+            .get(EXPERIMENT)
+            .map_or_else(|| "another experiment".to_owned(), |it| format!("the experiment {it}"));
         if !findings.0.iter().any(|finding| finding.reason == Reason::AlreadyRedirected) {
-            findings.error(Reason::AlreadyRedirected, already(first));
+            findings.error(Reason::AlreadyRedirected, already(&first));
         }
     }
 }
 
 fn already(first: &str) -> String {
-    format!("the experiment {first} has redirected this Service; wait until it is over, or delete it")
+    format!("{first} has redirected this Service; wait until it is over, or delete it")
 }
 
 /// Where its ports lead.

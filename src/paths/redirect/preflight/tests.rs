@@ -3,7 +3,12 @@ use serde_json::{Value, json};
 use super::{super::names, *};
 
 fn owner() -> Owner {
-    Owner { namespace: "bookinfo".into(), name: "abort".into(), uid: "e-1".into() }
+    Owner {
+        namespace: "bookinfo".into(),
+        name: "abort".into(),
+        uid: "e-1".into(),
+        kind: super::super::Holder::default(),
+    }
 }
 
 fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {

@@ -1,0 +1,166 @@
+//! What is done about one RoutingRule, and which of two rules on one Service comes first. Pure.
+
+use std::collections::BTreeSet;
+
+use glooshot_api::names::ServiceName;
+
+/// How far a rule has come in this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Nothing is done about it.
+    None,
+    /// It has failed, and is tried again later.
+    Cooling,
+    /// This generation of it is being put in force, or is.
+    Going(i64),
+    /// It cannot be in force, or is no longer.
+    Failed,
+    /// Its Services are being put back.
+    Ending,
+    /// They are back.
+    Ended,
+}
+
+/// What decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Situation {
+    /// The operator has halted everything.
+    pub(super) halted: bool,
+    /// It is to be deleted.
+    pub(super) deleting: bool,
+    /// Our finalizer is on it.
+    pub(super) held: bool,
+    /// The generation of its spec.
+    pub(super) generation: i64,
+    /// It can be put in force as it is.
+    pub(super) valid: bool,
+    pub(super) phase: Phase,
+}
+
+/// What is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// Nothing.
+    Nothing,
+    /// The finalizer is written, before anything in the world.
+    Hold,
+    /// It is put in force.
+    Start,
+    /// It is in force, or on its way, with an earlier spec.
+    Change,
+    /// The status says how it is.
+    Tell,
+    /// The status says why it cannot be put in force.
+    Refuse,
+    /// Its Services are put back.
+    End,
+    /// It is forgotten; it may start again.
+    Forget,
+    /// The finalizer is removed, after everything in the world.
+    LetGo,
+}
+
+/// What is done about a rule.
+pub(super) fn decide(it: &Situation) -> Decision {
+    match it.phase {
+        Phase::Ended if it.deleting => Decision::LetGo,
+        Phase::Ended if it.halted => Decision::Refuse,
+        Phase::Ended => Decision::Forget,
+        Phase::Ending => Decision::Nothing,
+        Phase::Failed => Decision::End,
+        Phase::Going(_) if it.deleting || it.halted => Decision::End,
+        Phase::None | Phase::Cooling if it.deleting && it.held => Decision::End,
+        Phase::None | Phase::Cooling if it.deleting => Decision::Nothing,
+        // A process before us may have put it in force.
+        Phase::None if it.halted && it.held => Decision::End,
+        Phase::None | Phase::Cooling if it.halted => Decision::Refuse,
+        // Subsets whose pods restart are not known for a moment: what is in force stays so.
+        Phase::Going(generation) if generation == it.generation => Decision::Tell,
+        Phase::Going(_) if it.valid => Decision::Change,
+        Phase::Going(_) => Decision::End,
+        Phase::Cooling => Decision::Nothing,
+        Phase::None if !it.valid => Decision::Refuse,
+        Phase::None if !it.held => Decision::Hold,
+        Phase::None => Decision::Start,
+    }
+}
+
+/// A rule among others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Claimant {
+    /// When it was created; of two at one moment the lower uid is first.
+    pub(super) age: (Option<String>, String),
+    pub(super) name: String,
+    pub(super) services: BTreeSet<ServiceName>,
+}
+
+/// An earlier rule that has a Service of this one: the Service, and the rule's name.
+pub(super) fn first<'a>(mine: &'a Claimant, all: &'a [Claimant]) -> Option<(&'a ServiceName, &'a str)> {
+    let mut earlier: Vec<&Claimant> = all.iter().filter(|other| other.age < mine.age).collect();
+    earlier.sort_by(|a, b| a.age.cmp(&b.age));
+    earlier
+        .into_iter()
+        .find_map(|other| Some((other.services.intersection(&mine.services).next()?, other.name.as_str())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn situation() -> Situation {
+        Situation { halted: false, deleting: false, held: true, generation: 2, valid: true, phase: Phase::None }
+    }
+
+    #[test]
+    fn the_finalizer_comes_first_and_goes_last() {
+        type Case = (&'static str, fn(&mut Situation), Decision);
+        let cases: [Case; 21] = [
+            ("new", |it| it.held = false, Decision::Hold),
+            ("held", |_| {}, Decision::Start),
+            ("held by a process before us, and wrong now", |it| it.valid = false, Decision::Refuse),
+            ("wrong", |it| (it.valid, it.held) = (false, false), Decision::Refuse),
+            ("in force", |it| it.phase = Phase::Going(2), Decision::Tell),
+            ("in force, and its pods restart", |it| (it.valid, it.phase) = (false, Phase::Going(2)), Decision::Tell),
+            ("edited", |it| it.phase = Phase::Going(1), Decision::Change),
+            ("edited, and wrong now", |it| (it.valid, it.phase) = (false, Phase::Going(1)), Decision::End),
+            ("deleted in force", |it| (it.deleting, it.phase) = (true, Phase::Going(2)), Decision::End),
+            ("deleted, and begun by a process before us", |it| it.deleting = true, Decision::End),
+            ("deleted before anything", |it| (it.deleting, it.held) = (true, false), Decision::Nothing),
+            ("deleted while it waits", |it| (it.deleting, it.phase) = (true, Phase::Cooling), Decision::End),
+            ("failed", |it| it.phase = Phase::Failed, Decision::End),
+            ("ending", |it| (it.deleting, it.phase) = (true, Phase::Ending), Decision::Nothing),
+            ("ended", |it| (it.deleting, it.phase) = (true, Phase::Ended), Decision::LetGo),
+            ("ended, and there still", |it| it.phase = Phase::Ended, Decision::Forget),
+            ("halted in force", |it| (it.halted, it.phase) = (true, Phase::Going(2)), Decision::End),
+            ("halted, and begun by a process before us", |it| it.halted = true, Decision::End),
+            ("halted, and ended", |it| (it.halted, it.phase) = (true, Phase::Ended), Decision::Refuse),
+            ("halted before anything", |it| (it.halted, it.held) = (true, false), Decision::Refuse),
+            ("cooling", |it| it.phase = Phase::Cooling, Decision::Nothing),
+        ];
+        for (case, change, expected) in cases {
+            let mut situation = situation();
+            change(&mut situation);
+            assert_eq!(decide(&situation), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn of_two_rules_on_one_service_the_earlier_is_first() {
+        let claimant = |name: &str, at: &str, services: &[&str]| Claimant {
+            age: (Some(at.into()), name.into()),
+            name: name.into(),
+            services: services
+                .iter()
+                .map(|it| ServiceName { namespace: "bookinfo".into(), name: (*it).into() })
+                .collect(),
+        };
+        let all = [
+            claimant("late", "2026-01-02", &["reviews"]),
+            claimant("early", "2026-01-01", &["reviews", "ratings"]),
+            claimant("same", "2026-01-01", &["ratings"]),
+            claimant("other", "2026-01-03", &["details"]),
+        ];
+        let names: Vec<Option<&str>> = all.iter().map(|it| first(it, &all).map(|(_, name)| name)).collect();
+        assert_eq!(names, [Some("early"), None, Some("early"), None]);
+    }
+}
