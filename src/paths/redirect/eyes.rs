@@ -137,7 +137,9 @@ where
     let changed = changed.clone();
     tasks.spawn(async move {
         // Half of an object is who has written it.
-        let seen = watcher(api, config.timeout(WATCH_SECONDS)).default_backoff().modify(|object| object.meta_mut().managed_fields = None);
+        let seen = watcher(api, config.timeout(WATCH_SECONDS))
+            .default_backoff()
+            .modify(|object| object.meta_mut().managed_fields = None);
         let seen = seen.reflect(writer);
         pin_mut!(seen);
         while let Some(event) = seen.next().await {
