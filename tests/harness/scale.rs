@@ -51,6 +51,21 @@ pub const OVERLOAD_SECONDS: Scale = Scale { small: 3, large: 60 };
 pub const HOT_SWAP_SECONDS: Scale = Scale { small: 3, large: 60 };
 /// F2: seconds in which proxies are restarted in turn.
 pub const ROLLING_SECONDS: Scale = Scale { small: 3, large: 60 };
+/// Seconds of a run in a cluster in which something dies.
+#[allow(dead_code, reason = "only the suite in-cluster has one")]
+pub const DEATH_RUN_SECONDS: Scale = Scale { small: 20, large: 120 };
+/// Seconds in which a cluster's API server stands still.
+#[allow(dead_code, reason = "only the suite in-cluster has one")]
+pub const API_SERVER_AWAY_SECONDS: Scale = Scale { small: 20, large: 60 };
+/// Connections a second to a Service in a cluster that is redirected and put back.
+#[allow(dead_code, reason = "only the suite in-cluster has one")]
+pub const NEW_CONNECTIONS: Scale = Scale { small: 200, large: 500 };
+/// Experiments in a cluster that a condition stops.
+#[allow(dead_code, reason = "only the suite in-cluster has one")]
+pub const CLUSTER_STOPS: Scale = Scale { small: 3, large: 50 };
+/// Seconds in which a cluster has no controller.
+#[allow(dead_code, reason = "only the suite in-cluster has one")]
+pub const ALONE_SECONDS: Scale = Scale { small: 5, large: 180 };
 
 impl Scale {
     /// The number for this run.

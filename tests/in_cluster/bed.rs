@@ -3,13 +3,18 @@
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use serde_json::Value;
 
+/// Two clusters at a time would leave each too little of this machine for what is measured.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 /// A cluster of two nodes, until this is dropped.
 #[derive(Debug)]
 pub struct Bed {
+    _only: MutexGuard<'static, ()>,
     number: String,
     /// Lines for a shell: which cluster, and which images.
     chosen: String,
@@ -34,10 +39,11 @@ fn script(name: &str, arguments: &[&str]) -> String {
 impl Bed {
     /// Starts one that nobody uses, with our images in it.
     pub fn start() -> Self {
+        let only = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let cluster = script("up.sh", &["free"]);
         let (_, number) = cluster.split_once("/glooshot-bed-").unwrap();
         let number = number.split('/').next().unwrap().to_owned();
-        let mut bed = Self { number, chosen: cluster };
+        let mut bed = Self { _only: only, number, chosen: cluster };
         bed.chosen += &script("load.sh", &[&bed.number, programs().to_str().unwrap()]);
         bed
     }
@@ -64,6 +70,12 @@ impl Bed {
         let output =
             Command::new("bash").args(["-c", &format!("{}\n({commands}) 2>&1", self.chosen)]).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Runs a command on a node, or sends a signal to one of its components, as `tests/cluster/on.sh` does.
+    pub fn on(&self, node: &str, arguments: &[&str]) -> String {
+        let node = node.trim_start_matches("node");
+        script("on.sh", &[&[self.number.as_str(), node], arguments].concat())
     }
 
     /// An object as JSON.

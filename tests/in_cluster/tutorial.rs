@@ -9,7 +9,7 @@ use super::{bed::Bed, document};
 const CHAPTER: &str = "In a cluster, without a mesh";
 
 /// A Service without what any write of it changes.
-fn lasting(mut service: Value) -> Value {
+pub fn lasting(mut service: Value) -> Value {
     for key in ["resourceVersion", "generation"] {
         service["metadata"].as_object_mut().unwrap().remove(key);
     }

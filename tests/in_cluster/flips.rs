@@ -1,0 +1,91 @@
+//! No request fails because a Service is redirected or put back, nor because its owner applies it again meanwhile.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    stage::{ABORT, Owner, PATIENCE, Stage, Target, WATCH},
+    traffic::{Fate, Traffic},
+};
+use crate::harness::{patience::let_pass, scale::NEW_CONNECTIONS};
+
+/// Connections that were opened before.
+const KEPT: usize = 50;
+
+/// A whole run without faults, with many new connections and some from before.
+pub fn under_load(stage: &Stage) {
+    let target = stage.target("load", Owner::ClientSide);
+    let began = Instant::now();
+    let kept = Traffic::kept_connections(target.address, KEPT);
+    let new = Traffic::new_connections(target.address, NEW_CONNECTIONS.get());
+    new.first(&Fate::Good, Instant::now(), PATIENCE);
+    stage.experiment(&target, 5, WATCH);
+    let status = stage.ended(&target, PATIENCE);
+    // Until everybody has heard of it, and a proxy that nobody comes to may go.
+    let_pass(Duration::from_secs(3));
+    let (new, kept) = (new.finish(), kept.finish());
+    let slowest = new.0.iter().map(|seen| seen.over - seen.sent).max();
+    eprintln!(
+        "  {} requests over new connections, {} over {KEPT} kept ones; the slowest took {slowest:.0?}",
+        new.0.len(),
+        kept.0.len()
+    );
+    new.assert_none_failed(began);
+    kept.assert_none_failed(began);
+    assert_eq!(status["result"]["state"], "Succeeded", "{status:#}");
+    let report = stage.bed.get("reports -n bookinfo load");
+    let values = report.pointer("/spec/failureConditionHistory/0/failureConditionSnapshots");
+    let measured = values.and_then(|it| it.as_array()).is_some_and(|all| all.iter().any(|it| it["value"] == 0.0));
+    assert!(measured, "no request was measured, so none came through a proxy: {report:#}");
+    stage.assert_as_before(&target);
+}
+
+/// The owner applies the Service, client side or server side, or another manager does by force.
+pub fn applied_again(stage: &Stage) {
+    const BY_FORCE: &str = "--server-side --force-conflicts --field-manager=another";
+    let cases = [
+        ("again-client-side", Owner::ClientSide, None),
+        ("again-server-side", Owner::ServerSide, None),
+        ("again-by-force", Owner::ClientSide, Some(BY_FORCE)),
+    ];
+    let runs = cases.map(|(name, owner, flags)| {
+        let target = stage.target(name, owner);
+        let traffic = Traffic::new_connections(target.address, 50);
+        stage.experiment(&target, 120, ABORT);
+        (target, traffic, flags)
+    });
+    let began = Instant::now();
+    for (target, traffic, flags) in runs {
+        traffic.first(&Fate::Injected, began, PATIENCE);
+        let applied = Instant::now();
+        stage.reapply(&target, flags);
+        let good = traffic.first(&Fate::Good, applied, PATIENCE);
+        let status = stage.ended(&target, PATIENCE);
+        let_pass(Duration::from_secs(1));
+        let log = traffic.finish();
+        let last = log.0.iter().filter(|seen| seen.fate == Fate::Injected).map(|seen| seen.over).max().unwrap();
+        eprintln!(
+            "  {}: real pods {:.2?} after the command began, the last fault {:.2?}; {} {}",
+            target.name,
+            good.over - applied,
+            last.saturating_duration_since(applied),
+            status["result"]["state"],
+            status["result"]["failureReport"]
+        );
+        log.assert_none_failed(began);
+        assert_eq!(status["result"]["state"], "Inconclusive", "{status:#}");
+        assert_eq!(status["result"]["failureReport"]["failure_type"], "interrupted", "{status:#}");
+        assert_owners(stage, &target, flags.is_none());
+    }
+}
+
+/// The Service selects what its owner wrote, and nothing of it is ours; all is as before where only the owner wrote.
+fn assert_owners(stage: &Stage, target: &Target, alone: bool) {
+    let service = stage.bed.get(&format!("service -n bookinfo {}", target.name));
+    assert_eq!(service["spec"]["selector"], target.before["spec"]["selector"], "{service:#}");
+    assert!(service["metadata"]["annotations"]["glooshot.solo.io/redirect"].is_null(), "{service:#}");
+    let managers = service["metadata"]["managedFields"].as_array().unwrap();
+    assert!(managers.iter().all(|it| it["manager"] != "glooshot"), "{service:#}");
+    if alone {
+        stage.assert_as_before(target);
+    }
+}

@@ -1,0 +1,96 @@
+//! How fast faults stop: by a condition, by `glooshot halt`, by `kubectl delete`.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    stage::{ABORT, Owner, PATIENCE, Stage, TRIP},
+    traffic::{Fate, Traffic},
+};
+use crate::harness::{
+    patience::{let_pass, within},
+    scale::CLUSTER_STOPS,
+};
+
+/// The bound of a stop by a condition.
+const LATENCY: Duration = Duration::from_millis(250);
+/// The bound of a stop by a person.
+const BY_A_PERSON: Duration = Duration::from_secs(1);
+/// Experiments at a time.
+const AT_A_TIME: usize = 3;
+
+/// Runs that a condition ends, on Services with two proxies.
+pub fn by_conditions(stage: &Stage) {
+    let targets: Vec<_> = (0..AT_A_TIME).map(|n| stage.target(&format!("stop-{n}"), Owner::ClientSide)).collect();
+    let traffic: Vec<_> = targets.iter().map(|target| Traffic::new_connections(target.address, 50)).collect();
+    let trials = usize::try_from(CLUSTER_STOPS.get()).unwrap();
+    let mut latencies = Vec::new();
+    while latencies.len() < trials {
+        for target in &targets {
+            stage.experiment(target, 60, &format!("{TRIP}{ABORT}"));
+        }
+        for target in &targets {
+            let status = stage.ended(target, PATIENCE);
+            assert_eq!(status["result"]["state"], "Failed", "{status:#}");
+            let latency: f64 = status["stopLatency"].as_str().unwrap().trim_end_matches('s').parse().unwrap();
+            latencies.push(Duration::from_secs_f64(latency));
+            stage.shell(&format!("kubectl delete exp -n bookinfo {} --timeout=60s", target.name));
+        }
+    }
+    for traffic in traffic {
+        traffic.finish().assert_none_failed(Instant::now());
+    }
+    latencies.sort_unstable();
+    let (median, max) = (latencies[latencies.len() / 2], latencies[latencies.len() - 1]);
+    eprintln!("  {} stops: p50 {median:.1?}, max {max:.1?}", latencies.len());
+    assert!(max < LATENCY, "{latencies:?}");
+    for target in &targets {
+        stage.assert_as_before(target);
+    }
+}
+
+/// One run is deleted, and then everything is halted.
+pub fn by_people(stage: &Stage) {
+    let cases = [
+        ("deleted", "kubectl delete exp -n bookinfo deleted --wait=false"),
+        ("halted", "glooshot halt --reason drill"),
+    ];
+    let runs = cases.map(|(name, command)| {
+        let target = stage.target(name, Owner::ClientSide);
+        let traffic = Traffic::new_connections(target.address, 100);
+        stage.experiment(&target, 120, ABORT);
+        (target, traffic, command)
+    });
+    let began = Instant::now();
+    for (target, traffic, command) in runs {
+        traffic.first(&Fate::Injected, began, PATIENCE);
+        let_pass(Duration::from_secs(1));
+        let before = Instant::now();
+        stage.shell(command);
+        let done = Instant::now();
+        if target.name == "deleted" {
+            stage.shell("kubectl wait -n bookinfo exp/deleted --for=delete --timeout=90s");
+        } else {
+            let status = stage.ended(&target, PATIENCE);
+            assert_eq!(status["result"]["state"], "Inconclusive", "{status:#}");
+            assert_eq!(status["result"]["failureReport"]["failure_type"], "stopped", "{status:#}");
+            stage.shell("glooshot resume");
+        }
+        let_pass(Duration::from_secs(1));
+        let log = traffic.finish();
+        let last = log.0.iter().filter(|seen| seen.fate == Fate::Injected).map(|seen| seen.over).max().unwrap();
+        let took = last.saturating_duration_since(done);
+        eprintln!(
+            "  {}: the last fault {took:.2?} after the command, {:.2?} after its start",
+            target.name,
+            last - before
+        );
+        assert!(took <= BY_A_PERSON, "{}: faults went on for {took:?}", target.name);
+        log.assert_none_failed(before);
+        within(PATIENCE, "the Service is no longer ours", || {
+            let annotations =
+                stage.bed.get(&format!("service -n bookinfo {}", target.name))["metadata"]["annotations"].clone();
+            annotations["glooshot.solo.io/redirect"].is_null().then_some(())
+        });
+        stage.assert_as_before(&target);
+    }
+}

@@ -1,0 +1,270 @@
+//! Requests from this machine to a Service, at fixed times whatever becomes of those before, and a log of what became of each.
+
+use std::{
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use crate::harness::{
+    patience::within,
+    wire::{self, Message, Parsed},
+};
+
+/// A request that has no answer by then has failed.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+/// How long a kept connection rests between two requests.
+const REST: Duration = Duration::from_millis(200);
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The service answered, and well.
+    Good,
+    /// A proxy answered in its place, as it was told.
+    Injected,
+    /// Anything else, and what.
+    Failed(String),
+}
+
+/// A request that is over.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// When it was sent.
+    pub sent: Instant,
+    /// When it was over.
+    pub over: Instant,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// Requests that are sent until this is finished or dropped.
+#[derive(Debug)]
+pub struct Traffic {
+    log: Arc<Mutex<Vec<Seen>>>,
+    stop: Arc<AtomicBool>,
+    sender: Option<thread::JoinHandle<()>>,
+}
+
+impl Traffic {
+    /// So many requests a second, each over a connection of its own.
+    pub fn new_connections(to: SocketAddr, per_second: u64) -> Self {
+        Self::start(move |log, stop| one_connection_each(to, per_second, log, stop))
+    }
+
+    /// Five requests a second over each of so many connections, which are all open when this returns.
+    pub fn kept_connections(to: SocketAddr, connections: usize) -> Self {
+        let traffic = Self::start(move |log, stop| keep_connections(to, connections, log, stop));
+        within(ANSWERED_WITHIN, "as many answers as connections", || {
+            (traffic.log.lock().unwrap().len() >= connections).then_some(())
+        });
+        traffic
+    }
+
+    fn start<F: Future<Output = ()>>(
+        send: impl FnOnce(Arc<Mutex<Vec<Seen>>>, Arc<AtomicBool>) -> F + Send + 'static,
+    ) -> Self {
+        let (log, stop) = (Arc::<Mutex<Vec<Seen>>>::default(), Arc::<AtomicBool>::default());
+        let (written, stopped) = (log.clone(), stop.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let sender = thread::spawn(move || runtime.block_on(send(written, stopped)));
+        Self { log, stop, sender: Some(sender) }
+    }
+
+    /// The first request of this kind that was sent after `since`.
+    #[track_caller]
+    pub fn first(&self, kind: &Fate, since: Instant, limit: Duration) -> Seen {
+        within(limit, &format!("a request that is {kind:?}"), || {
+            let log = self.log.lock().unwrap();
+            log.iter()
+                .rev()
+                .take_while(|seen| seen.over > since)
+                .filter(|seen| seen.sent > since && seen.fate == *kind)
+                .last()
+                .cloned()
+        })
+    }
+
+    /// Sends no more, waits for the answers, and gives the log in the order of sending.
+    pub fn finish(mut self) -> Log {
+        self.end();
+        let mut seen = std::mem::take(&mut *self.log.lock().unwrap());
+        seen.sort_by_key(|seen| seen.sent);
+        Log(seen)
+    }
+
+    fn end(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(sender) = self.sender.take() {
+            sender.join().unwrap();
+        }
+    }
+}
+
+impl Drop for Traffic {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            self.end();
+        }
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What became of all requests, in the order of sending.
+#[derive(Debug)]
+pub struct Log(pub Vec<Seen>);
+
+impl Log {
+    /// How many requests became this.
+    pub fn count(&self, fate: &Fate) -> usize {
+        self.0.iter().filter(|seen| seen.fate == *fate).count()
+    }
+
+    /// Those that failed.
+    pub fn failed(&self) -> impl Iterator<Item = &Seen> {
+        self.0.iter().filter(|seen| matches!(seen.fate, Fate::Failed(_)))
+    }
+
+    /// No request failed.
+    #[track_caller]
+    pub fn assert_none_failed(&self, began: Instant) {
+        let failed: Vec<String> =
+            self.failed().take(10).map(|seen| format!("at {:.3?}: {:?}", seen.sent - began, seen.fate)).collect();
+        assert!(failed.is_empty(), "{} of {} failed, such as {failed:#?}", self.failed().count(), self.0.len());
+    }
+
+    /// When the last answer of ours came, before a second without any; the time itself if none came.
+    pub fn injected_until(&self, since: Instant) -> Instant {
+        let mut times: Vec<Instant> = self
+            .0
+            .iter()
+            .filter(|seen| seen.fate == Fate::Injected && seen.over > since)
+            .map(|seen| seen.over)
+            .collect();
+        times.sort_unstable();
+        // What comes after a quiet second is another phase.
+        let mut until = since;
+        for time in times {
+            if time - until > QUIET {
+                break;
+            }
+            until = time;
+        }
+        until
+    }
+
+    /// From when on all requests for a second were good, the first time after `since`.
+    pub fn good_again(&self, since: Instant) -> Option<Instant> {
+        let mut began = None;
+        for seen in self.0.iter().filter(|seen| seen.sent >= since) {
+            match (&seen.fate, began) {
+                (Fate::Good, None) => began = Some(seen.sent),
+                (Fate::Good, Some(first)) if seen.sent - first >= QUIET => return began,
+                (Fate::Good, Some(_)) => {}
+                _ => began = None,
+            }
+        }
+        None
+    }
+
+    /// For how long faults were on: the tenths of a second in which one of our answers came.
+    pub fn injected_for(&self) -> Duration {
+        let Some(first) = self.0.first() else { return Duration::ZERO };
+        let injected = self.0.iter().filter(|seen| seen.fate == Fate::Injected);
+        let mut tenths: Vec<u128> = injected.map(|seen| (seen.sent - first.sent).as_millis() / 100).collect();
+        tenths.dedup();
+        Duration::from_millis(100) * u32::try_from(tenths.len()).unwrap()
+    }
+}
+
+/// Between two phases of a run.
+const QUIET: Duration = Duration::from_secs(1);
+
+async fn one_connection_each(to: SocketAddr, per_second: u64, log: Arc<Mutex<Vec<Seen>>>, stop: Arc<AtomicBool>) {
+    let (began, mut sent) = (Instant::now(), 0);
+    let mut requests = JoinSet::new();
+    let mut beat = interval(Duration::from_millis(1));
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !stop.load(Ordering::Relaxed) {
+        // Those that are due; a late beat catches up.
+        while sent < (began.elapsed().as_secs_f64() * per_second as f64) as u64 {
+            sent += 1;
+            let log = log.clone();
+            requests.spawn(async move {
+                let sent = Instant::now();
+                let fate = fate(&ask(to, &mut None, "close").await);
+                log.lock().unwrap().push(Seen { sent, over: Instant::now(), fate });
+            });
+        }
+        while requests.try_join_next().is_some() {}
+        beat.tick().await;
+    }
+    requests.join_all().await;
+}
+
+async fn keep_connections(to: SocketAddr, connections: usize, log: Arc<Mutex<Vec<Seen>>>, stop: Arc<AtomicBool>) {
+    let mut clients = JoinSet::new();
+    for _ in 0..connections {
+        let (log, stop) = (log.clone(), stop.clone());
+        clients.spawn(async move {
+            let mut kept = None;
+            let mut beat = interval(REST);
+            while !stop.load(Ordering::Relaxed) {
+                beat.tick().await;
+                let sent = Instant::now();
+                let fate = fate(&ask(to, &mut kept, "keep-alive").await);
+                log.lock().unwrap().push(Seen { sent, over: Instant::now(), fate });
+            }
+        });
+    }
+    clients.join_all().await;
+}
+
+fn fate(answer: &io::Result<Message>) -> Fate {
+    match answer {
+        Ok(answer) if answer.has("x-glooshot-fault") => Fate::Injected,
+        Ok(answer) if answer.status() == 200 => Fate::Good,
+        Ok(answer) => Fate::Failed(format!("{} {:?}", answer.start_line, answer.one("x-glooshot-error"))),
+        Err(error) => Fate::Failed(error.to_string()),
+    }
+}
+
+/// One request and its answer, over the connection that is kept, if there is one.
+async fn ask(to: SocketAddr, kept: &mut Option<TcpStream>, connection: &str) -> io::Result<Message> {
+    let request = format!("GET /ratings/7 HTTP/1.1\r\nHost: ratings\r\nConnection: {connection}\r\n\r\n");
+    let exchanged = timeout(ANSWERED_WITHIN, exchange(to, kept.take(), request.as_bytes())).await;
+    let (answer, stream) = exchanged.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))?;
+    *kept = Some(stream).filter(|_| !answer.says_close());
+    Ok(answer)
+}
+
+async fn exchange(to: SocketAddr, kept: Option<TcpStream>, request: &[u8]) -> io::Result<(Message, TcpStream)> {
+    let mut stream = match kept {
+        Some(stream) => stream,
+        None => TcpStream::connect(to).await?,
+    };
+    stream.write_all(request).await?;
+    let mut bytes = Vec::new();
+    loop {
+        match wire::response(&bytes, "GET", false) {
+            Parsed::Whole(answer) => return Ok((*answer, stream)),
+            Parsed::Broken(why) => return Err(io::Error::other(why)),
+            Parsed::Partial => {}
+        }
+        if stream.read_buf(&mut bytes).await? == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
