@@ -62,6 +62,9 @@ pub(crate) struct PlanPart {
     pub(crate) id: PlanId,
     /// For how long it holds.
     pub(crate) holds: Duration,
+    /// The receiver's own part of what the run may inject; all that the plan says when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) share: Option<u64>,
     /// A [`Plan`].
     pub(crate) plan: Box<RawValue>,
 }

@@ -11,6 +11,8 @@ use super::{
 
 /// An endpoint that refused a connection is passed over for this long, while others are left.
 const COOL_DOWN: Duration = Duration::from_secs(1);
+/// After so many refusals a plan's endpoints are taken to be out of date, and its origin is asked.
+const OUT_OF_DATE: usize = 2;
 /// Endpoints that are remembered as failing; more are simply tried.
 const MAX_FAILING: usize = 4_096;
 
@@ -23,7 +25,7 @@ pub(crate) struct Balancer {
 
 impl Balancer {
     /// The endpoint of a route to try, leaving out those already `tried`: one of the group that `random` falls into, and when
-    /// that has no more, any other where no rule forbids it.
+    /// that has no more, any other where no rule forbids it; behind those the origin.
     pub(crate) fn pick<'r>(
         &self,
         route: &'r LiveRoute,
@@ -31,8 +33,14 @@ impl Balancer {
         tried: &[SocketAddr],
         now: Moment,
     ) -> Option<&'r LiveEndpoint> {
+        let last = || self.pick_in(route.last_resort()?, tried, now);
+        if tried.len() >= OUT_OF_DATE
+            && let Some(origin) = last()
+        {
+            return Some(origin);
+        }
         let own = self.pick_in(route.group(random)?, tried, now);
-        own.or_else(|| self.pick_in(route.any()?, tried, now))
+        own.or_else(|| self.pick_in(route.any()?, tried, now)).or_else(last)
     }
 
     fn pick_in<'g>(&self, group: &'g Group, tried: &[SocketAddr], now: Moment) -> Option<&'g LiveEndpoint> {
@@ -72,5 +80,54 @@ impl Balancer {
 
     fn is_failing(&self, address: SocketAddr, now: Moment) -> bool {
         self.failing.borrow().get(&address).is_some_and(|since| now.since(*since) < COOL_DOWN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use glooshot_api::{
+        names::{ServiceName, ServicePort},
+        plan::{Endpoint, PlannedRoute, SubsetWeight},
+    };
+
+    use super::{super::identity::Identities, *};
+
+    fn address(last: u8) -> SocketAddr {
+        ([127, 0, 0, last], 9080).into()
+    }
+
+    fn route(endpoints: &[u8], weights: Vec<SubsetWeight>) -> LiveRoute {
+        let port = ServicePort { service: ServiceName { namespace: "b".into(), name: "reviews".into() }, port: 9080 };
+        let endpoints = endpoints.iter().map(|last| Endpoint { address: address(*last), subset: Some("v1".into()) });
+        LiveRoute::new(&PlannedRoute { port, endpoints: endpoints.collect(), weights }, &Identities::default())
+    }
+
+    /// The last bytes of the addresses that are tried while all of them refuse.
+    fn tried(route: &LiveRoute) -> Vec<u8> {
+        let (balancer, mut tried) = (Balancer::default(), Vec::new());
+        while let Some(endpoint) = balancer.pick(route, 0, &tried, Moment::now()) {
+            tried.push(endpoint.address);
+        }
+        let last = |address: &SocketAddr| match address {
+            SocketAddr::V4(address) => address.ip().octets()[3],
+            SocketAddr::V6(_) => 0,
+        };
+        tried.iter().map(last).collect()
+    }
+
+    #[test]
+    fn when_endpoints_of_a_plan_refuse_the_origin_is_asked_before_a_request_is_given_up() {
+        let origin = Arc::new(route(&[9], vec![]));
+        assert_eq!(tried(&route(&[1], vec![]).before(&origin)), [1, 9]);
+        assert_eq!(tried(&route(&[1, 2, 3, 4], vec![]).before(&origin)), [1, 2, 9, 3, 4]);
+    }
+
+    #[test]
+    fn where_a_rule_shares_out_the_traffic_nobody_else_gets_it() {
+        let origin = Arc::new(route(&[9], vec![]));
+        let weights = vec![SubsetWeight { subset: "v1".into(), weight: 1 }];
+        assert_eq!(tried(&route(&[1, 2], weights).before(&origin)), [1, 2]);
     }
 }

@@ -421,11 +421,13 @@ impl PlanSlot {
         experiment: Option<&LiveExperiment>,
     ) -> RouteView {
         let planned = plan.routes.iter().find(|route| route.port == origin.port && !route.endpoints.is_empty());
-        let live = |route: &PlannedRoute| Arc::new(LiveRoute::new(route, &self.identities));
+        let live = |route: &PlannedRoute| LiveRoute::new(route, &self.identities);
+        let behind = Arc::new(live(&origin.route));
+        let fresh = planned.map(|route| Arc::new(live(route).before(&behind)));
         let faults = faults.iter().filter(|fault| fault.hits(&origin.port)).cloned();
         let (connection_faults, faults) = faults.partition(|fault| fault.disruption.is_of_connections());
         let guards = experiment.map_or_else(Vec::new, |live| live.run.guards_of(&origin.port));
-        RouteView { origin: live(&origin.route), fresh: planned.map(live), faults, connection_faults, guards }
+        RouteView { origin: behind, fresh, faults, connection_faults, guards }
     }
 }
 

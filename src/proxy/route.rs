@@ -14,6 +14,8 @@ pub(crate) struct LiveRoute {
     total_weight: u64,
     /// Every endpoint, where no rule shares out the traffic: then one that refuses can be replaced by any other.
     any: Option<Group>,
+    /// Where requests go when endpoints of a plan refuse: somebody else keeps it true.
+    last_resort: Option<Arc<LiveRoute>>,
 }
 
 /// Endpoints of one subset, which share a weight.
@@ -56,7 +58,18 @@ impl LiveRoute {
             .weights
             .is_empty()
             .then(|| Group { cumulative: 0, endpoints: route.endpoints.iter().map(live).collect() });
-        Self { groups, total_weight: total, any }
+        Self { groups, total_weight: total, any, last_resort: None }
+    }
+
+    /// The same, with `origin` to go to when endpoints refuse, unless a rule says which ones get the traffic.
+    pub(crate) fn before(mut self, origin: &Arc<Self>) -> Self {
+        self.last_resort = self.any.is_some().then(|| Arc::clone(origin));
+        self
+    }
+
+    /// Where requests go when endpoints refuse.
+    pub(crate) fn last_resort(&self) -> Option<&Group> {
+        self.last_resort.as_ref()?.any()
     }
 
     /// Every endpoint, where no rule shares out the traffic.

@@ -189,10 +189,9 @@ impl Stage {
                 "endpoints": [{"addresses": ["10.1.0.1"], "conditions": {"ready": true}}],
             }),
         ];
-        for object in objects {
-            let made = self.kubectl.run_reading(&object.to_string(), ["create", "--filename=-"]);
-            assert_eq!(made.code, Some(0), "{}", made.errors);
-        }
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        let made = self.kubectl.run_reading(&list.to_string(), ["create", "--filename=-"]);
+        assert_eq!(made.code, Some(0), "{}", made.errors);
         self.runtime.block_on(make_ready(&self.client, namespace, "ratings-v1", "10.1.0.1"));
     }
 

@@ -22,12 +22,15 @@ pub(super) fn obey(proxy: &Control, message: FromController, composed: Moment) -
 
 /// Takes a plan, or finds that it is in force already: each connection brings it once.
 fn take(proxy: &Control, part: &PlanPart, composed: Moment) -> Answer {
-    let plan: Plan = match serde_json::from_str(part.plan.get()) {
+    let mut plan: Plan = match serde_json::from_str(part.plan.get()) {
         Ok(plan) => plan,
         Err(error) => return Answer::refused(part.id, &format!("the plan is not understood: {error}")),
     };
     if PlanId::of(&plan) != part.id {
         return Answer::refused(part.id, "the plan is another than the one that was announced");
+    }
+    if let (Some(experiment), Some(share)) = (&mut plan.experiment, part.share) {
+        experiment.max_injected = Some(experiment.max_injected.map_or(share, |all| all.min(share)));
     }
     let holds = left(part.holds, composed, Moment::now());
     let in_force = proxy.in_force() == (part.id.fencing, part.id.generation);

@@ -179,8 +179,8 @@ impl Seat {
 
     /// What the proxy is to be told now, and when to look again at the latest.
     pub(super) fn next(&self, sent: &mut Sent) -> (FromController, Duration) {
-        let rooms = self.hub.rooms();
-        let Some(entry) = rooms.get(&self.service) else { return (FromController::default(), IDLE_BEAT) };
+        let mut rooms = self.hub.rooms();
+        let Some(entry) = rooms.get_mut(&self.service) else { return (FromController::default(), IDLE_BEAT) };
         let (message, planned) = entry.room.next(&self.uid, sent, Moment::now());
         (message, if planned { BEAT } else { IDLE_BEAT })
     }

@@ -8,11 +8,13 @@
 //! | `auth` | who a peer is: the controller's own affair, behind a trait |
 //! | `call` | the one request of a connection: authenticated, answered, talked over |
 //! | `room` | the proxies of one Service and what they are told; pure |
+//! | `deal` | how much of what a run may inject each proxy is given; pure |
 //! | `hub` | all rooms, for the controller to steer and to look at |
 
 mod accept;
 mod auth;
 mod call;
+mod deal;
 mod gate;
 mod hub;
 mod meter;

@@ -15,6 +15,7 @@ use super::{
         StatePart,
     },
     auth::Identity,
+    deal::Deal,
 };
 use crate::proxy::{Histogram, Moment, Tally, with_latency};
 
@@ -29,6 +30,7 @@ pub(super) struct Room {
     proxies: BTreeMap<String, Seated>,
     /// What each pod that ever took part in the run has injected.
     injected: Injected,
+    deal: Deal,
 }
 
 #[derive(Debug, Default)]
@@ -199,14 +201,18 @@ impl Room {
     // --- what a proxy is told
 
     /// The next message to a proxy, and whether an experiment is planned.
-    pub(super) fn next(&self, uid: &str, sent: &mut Sent, now: Moment) -> (FromController, bool) {
+    pub(super) fn next(&mut self, uid: &str, sent: &mut Sent, now: Moment) -> (FromController, bool) {
         let mut message = FromController::default();
         let Some(standing) = &self.standing else { return (message, false) };
         let id = PlanId::of(&standing.plan);
         let holds = standing.until.since(now);
         if !holds.is_zero() {
             if sent.plan != Some(id) {
-                message.plan = Some(PlanPart { id, holds, plan: standing.text.clone() });
+                let experiment = standing.plan.experiment.as_ref();
+                let share = experiment.and_then(|experiment| {
+                    Some(self.deal.share(&experiment.uid, experiment.max_injected?, standing.sharers, uid))
+                });
+                message.plan = Some(PlanPart { id, holds, share, plan: standing.text.clone() });
             } else if sent.until != standing.until {
                 message.renewal = Some(Renewal { id, holds });
             }

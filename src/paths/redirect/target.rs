@@ -20,6 +20,7 @@ use super::{
     pods,
     ports::{self, Listen, Unlistenable},
     shifts::Shifts,
+    steps::ENOUGH_PROXIES,
 };
 
 /// A Service that is redirected.
@@ -93,7 +94,7 @@ impl Target {
             routes,
             sources: plan::sources(&self.callers, &eyes.pods()),
             experiment: plan::experiment(scenario, uid, &self.name, false, self.max_injected),
-            sharers: proxies.iter().filter(|pod| pods::is_ready(pod)).count().max(1),
+            sharers: proxies.iter().filter(|pod| pods::is_ready(pod)).count().max(ENOUGH_PROXIES),
         }
     }
 }
