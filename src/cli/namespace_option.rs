@@ -7,7 +7,7 @@ use crate::cluster::Cluster;
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct NamespaceOption {
     /// The namespace [default: that of the kubeconfig's context]
-    #[arg(id = "object_namespace", short, long = "namespace", value_name = "NAMESPACE", value_parser = namespace_name)]
+    #[arg(id = "object_namespace", short = 'n', long = "namespace", value_name = "NAMESPACE", value_parser = namespace_name)]
     name: Option<String>,
 }
 

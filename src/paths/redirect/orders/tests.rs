@@ -33,7 +33,11 @@ fn bench(lease: Duration) -> Bench {
     let fencing = FencingToken { lease_created: 1, transitions: 1 };
     let (reign, reigns) = watch::channel(Some(Reign { fencing, until: Moment::now().plus(lease) }));
     let (live, lives) = watch::channel(Moment::now());
-    Bench { orders: Orders::new(Hub::default(), reigns, lives, Arc::default()), reign, live }
+    Bench {
+        orders: Orders::new(Hub::default(), reigns, lives, Arc::default(), Shifts::default(), "e-1".to_owned()),
+        reign,
+        live,
+    }
 }
 
 fn told(orders: &Orders) -> Option<(PlanId, Moment)> {
