@@ -207,8 +207,10 @@ impl Redirect {
     /// # Errors
     /// When another rule has one of its Services.
     pub fn rule_path(&self, owner: Owner, shares: &Shares) -> Result<RedirectPath, PathError> {
-        let claim = self.0.shifts.claim(&owner, shares).map_err(|(service, first)| PathError {
-            message: format!("{first} shares out the traffic of Service {service} already; delete one of the two"),
+        let claim = self.0.shifts.claim(&owner, shares).map_err(|taken| {
+            let (service, first) = *taken;
+            let message = format!("{first} shares out the traffic of Service {service} already; delete one of the two");
+            PathError { message }
         })?;
         let (_, live) = watch::channel(Moment::default());
         let rule = (shifts::services(shares), claim);

@@ -76,12 +76,12 @@ fn by_service(shares: &Shares) -> BTreeMap<ServiceName, BTreeMap<u16, Vec<Subset
 
 impl Shifts {
     /// All Services of `shares` for a rule, or none: then the first rule that has one of them.
-    pub(super) fn claim(&self, holder: &Owner, shares: &Shares) -> Result<Claim, (ServiceName, Owner)> {
+    pub(super) fn claim(&self, holder: &Owner, shares: &Shares) -> Result<Claim, Box<(ServiceName, Owner)>> {
         let mut all = self.lock();
         let wanted = by_service(shares);
         let taken = wanted.keys().find_map(|service| Some((service.clone(), all.get(service)?.holder.clone())));
         if let Some(taken) = taken {
-            return Err(taken);
+            return Err(Box::new(taken));
         }
         for (service, weights) in wanted {
             let shift = Shift { holder: holder.clone(), weights, in_force: false, closing: false, guest: None };
@@ -213,7 +213,7 @@ mod tests {
     fn of_two_rules_on_one_service_the_second_is_told_the_first() {
         let shifts = Shifts::default();
         let first = shifts.claim(&rule("a"), &shares("v4")).unwrap();
-        assert_eq!(shifts.claim(&rule("b"), &shares("v3")).unwrap_err(), (reviews(), rule("a")));
+        assert_eq!(shifts.claim(&rule("b"), &shares("v3")).unwrap_err(), Box::new((reviews(), rule("a"))));
         drop(first);
         assert!(shifts.claim(&rule("b"), &shares("v3")).is_ok());
     }
