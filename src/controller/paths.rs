@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Service;
 use tokio::sync::watch;
 
 use crate::{
@@ -23,6 +24,12 @@ pub trait Paths: Send + Sync + 'static {
     /// What a path is doing or waiting for, in a sentence; empty when there is nothing to say.
     fn stage(path: &Self::Path) -> String;
 
+    /// Whether `service` is still what a run that had begun has made of it; nobody whose Service has been put back meanwhile, by
+    /// `glooshot rescue` or its owner, wants to have it redirected again.
+    fn holds(&self, _service: &Service, _experiment_uid: &str) -> bool {
+        true
+    }
+
     /// Puts back everything in the world that the Experiment with this uid holds. Idempotent.
     fn release(&self, experiment_uid: &str) -> impl Future<Output = Result<(), PathError>> + Send;
 }
@@ -39,6 +46,10 @@ impl Paths for Redirect {
         let Stage { message, findings, .. } = &*progress.borrow();
         let warnings = findings.iter().map(|(service, finding)| format!("; Service {service}: {finding}"));
         format!("{message}{}", warnings.collect::<String>())
+    }
+
+    fn holds(&self, service: &Service, experiment_uid: &str) -> bool {
+        Self::holds(service, experiment_uid)
     }
 
     async fn release(&self, experiment_uid: &str) -> Result<(), PathError> {

@@ -48,6 +48,7 @@ use std::{
 use futures::future::join_all;
 use glooshot_api::{names::ServiceName, plan::FencingToken};
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Service;
 use kube::Client;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -162,6 +163,11 @@ impl Redirect {
     /// last seen: faults are kept up only while that is less than 5 s ago.
     pub fn path(&self, owner: Owner, deadline: Timestamp, live: watch::Receiver<Moment>) -> RedirectPath {
         RedirectPath::new(Arc::clone(&self.0), owner, deadline, self.0.reign.clone(), live)
+    }
+
+    /// Whether `service` is still redirected by the run of the Experiment with this uid, and by nobody else.
+    pub fn holds(service: &Service, experiment_uid: &str) -> bool {
+        patch::is_redirected_by(service, experiment_uid)
     }
 
     /// Puts back everything in the world that this Experiment holds, found from labels and annotations alone, and removes the

@@ -55,6 +55,12 @@ pub(super) fn record(service: &Service) -> Result<Option<Record>, super::record:
     Ok(Some(record).filter(|record| Some(&record.service_uid) == service.uid().as_ref()))
 }
 
+/// Whether a Service is still what the run of this Experiment has made of it: redirected, and by nobody else.
+pub(super) fn is_redirected_by(service: &Service, experiment_uid: &str) -> bool {
+    let ours = matches!(record(service), Ok(Some(record)) if record.experiment.uid == experiment_uid);
+    ours && selects(service) == Selects::Proxies
+}
+
 /// What the origin of a Service remembers of it.
 pub(super) fn remembered(service: &Service, origin: &Service, experiment_uid: &str) -> Option<Record> {
     let selector = Some(selector(origin)).filter(|selector| !selector.is_empty())?;
@@ -249,6 +255,19 @@ mod tests {
         let patch = flip(&service, "text");
         assert_eq!(patch["spec"], json!({"selector": {"app": ours(), "tier": ours()}}));
         assert_eq!(patch["metadata"], json!({"resourceVersion": "7", "annotations": {REDIRECT: "text"}}));
+    }
+
+    #[test]
+    fn a_service_that_somebody_has_put_back_is_no_longer_redirected() {
+        let flipped = service(&json!({"app": ours(), "tier": ours()}), &json!([]));
+        assert!(is_redirected_by(&flipped, "e-1"));
+        assert!(!is_redirected_by(&flipped, "e-2"), "by another Experiment");
+        let mut rescued = flipped.clone();
+        rescued.metadata.annotations = None;
+        assert!(!is_redirected_by(&rescued, "e-1"), "without the annotation");
+        for selector in [json!({"app": "ratings", "tier": "back"}), json!({"app": ours(), "tier": "back"})] {
+            assert!(!is_redirected_by(&service(&selector, &json!([])), "e-1"), "applied by its owner: {selector}");
+        }
     }
 
     #[test]
