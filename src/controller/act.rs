@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use glooshot_api::{
+    names::ServiceName,
     report::Report,
     scenario::Scenario,
     status::{ConditionStatus, ConditionType, ExperimentStatus},
@@ -22,7 +23,7 @@ use super::{
     observe::{FINALIZER, Observed, Refusal},
     pulse,
     report::{Note, Told},
-    runs::{Begin, View},
+    runs::{Begin, View, targets},
     status::{self, reason},
 };
 use crate::{
@@ -124,6 +125,9 @@ async fn take_up<P: Paths>(context: &Arc<Context<P>>, observed: &Observed) -> Re
         // It was routed, and no fault was ever on: it begins anew on the same route.
         None => None,
         Some(started) => {
+            if let Some(why) = taken_away(context, &observed.uid, &scenario) {
+                return lost(context, observed, &why).await;
+            }
             let name = observed.object.name_any();
             let reports: Api<Report> = Api::namespaced(context.client.clone(), &observed.namespace());
             let report = reports.get_opt(&name).await.map_err(ReconcileError::api("the Report could not be read"))?;
@@ -138,6 +142,16 @@ async fn take_up<P: Paths>(context: &Arc<Context<P>>, observed: &Observed) -> Re
         context.runs.stop(&observed.uid, &said(Reason::Halted, observed));
     }
     Ok(tell(context, observed))
+}
+
+/// Which target of a run that had begun was put back or changed while nobody led; such a run must not take it again.
+fn taken_away<P: Paths>(context: &Context<P>, uid: &str, scenario: &Scenario) -> Option<String> {
+    let held = |target: &ServiceName| {
+        let service = context.world.service(&target.namespace, &target.name);
+        service.is_some_and(|service| context.paths.holds(&service, uid))
+    };
+    let taken = targets(scenario).into_iter().find(|target| !held(target))?;
+    Some(format!("Service {taken} has been put back, changed or deleted meanwhile"))
 }
 
 /// A run that was begun and cannot go on: everything is put back, and nothing can be concluded.

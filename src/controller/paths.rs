@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Service;
 use tokio::sync::watch;
 
 use crate::{
@@ -35,6 +36,12 @@ pub trait Paths: Send + Sync + 'static {
     /// Keeps Experiments off the Services of a rule that is to end; whoever is there still.
     fn close_rule(&self, rule_uid: &str) -> Option<Owner>;
 
+    /// Whether `service` is still what a run that had begun has made of it; nobody whose Service has been put back meanwhile, by
+    /// `glooshot rescue` or its owner, wants to have it redirected again.
+    fn holds(&self, _service: &Service, _experiment_uid: &str) -> bool {
+        true
+    }
+
     /// Puts back everything in the world that the Experiment or RoutingRule with this uid holds. Idempotent.
     fn release(&self, experiment_uid: &str) -> impl Future<Output = Result<(), PathError>> + Send;
 }
@@ -63,6 +70,10 @@ impl Paths for Redirect {
 
     fn close_rule(&self, rule_uid: &str) -> Option<Owner> {
         Self::close_rule(self, rule_uid)
+    }
+
+    fn holds(&self, service: &Service, experiment_uid: &str) -> bool {
+        Self::holds(service, experiment_uid)
     }
 
     async fn release(&self, experiment_uid: &str) -> Result<(), PathError> {

@@ -126,7 +126,7 @@ impl Seen {
         let result = &self.status["result"];
         let good = self.log.good_again(self.died).map(|time| time - self.died);
         eprintln!(
-            "  {}: faults ended after {:.2?} and were on for {:.1?} in all; {} of {} requests failed, the last after {:.2?}; \
+            "  {}: faults ended after {:.2?} and were on for {:.1?} in all; {} of {} requests failed, the last sent after {:.2?} ({:?}); \
              good for a second from {good:.2?} on; {} {}",
             self.target.name,
             self.faults_end(),
@@ -134,6 +134,7 @@ impl Seen {
             self.log.failed().count(),
             self.log.0.len(),
             self.recovers(),
+            self.log.failures(),
             result["state"],
             result["failureReport"],
         );

@@ -58,16 +58,17 @@ pub fn applied_again(stage: &Stage) {
         traffic.first(&Fate::Injected, began, PATIENCE);
         let applied = Instant::now();
         stage.reapply(&target, flags);
+        let done = Instant::now();
         let good = traffic.first(&Fate::Good, applied, PATIENCE);
         let status = stage.ended(&target, PATIENCE);
         let_pass(Duration::from_secs(1));
         let log = traffic.finish();
         let last = log.0.iter().filter(|seen| seen.fate == Fate::Injected).map(|seen| seen.over).max().unwrap();
         eprintln!(
-            "  {}: real pods {:.2?} after the command began, the last fault {:.2?}; {} {}",
+            "  {}: real pods {:.2?} after the command began, the last fault {:.2?} after it was done; {} {}",
             target.name,
             good.over - applied,
-            last.saturating_duration_since(applied),
+            last.saturating_duration_since(done),
             status["result"]["state"],
             status["result"]["failureReport"]
         );

@@ -1,6 +1,7 @@
 //! Requests from this machine to a Service, at fixed times whatever becomes of those before, and a log of what became of each.
 
 use std::{
+    collections::BTreeMap,
     io::{self, ErrorKind},
     net::SocketAddr,
     sync::{
@@ -135,6 +136,17 @@ impl Log {
     /// Those that failed.
     pub fn failed(&self) -> impl Iterator<Item = &Seen> {
         self.0.iter().filter(|seen| matches!(seen.fate, Fate::Failed(_)))
+    }
+
+    /// How many failed in which way.
+    pub fn failures(&self) -> BTreeMap<&str, usize> {
+        let mut ways = BTreeMap::new();
+        for seen in self.failed() {
+            if let Fate::Failed(why) = &seen.fate {
+                *ways.entry(why.as_str()).or_default() += 1;
+            }
+        }
+        ways
     }
 
     /// No request failed.

@@ -52,6 +52,7 @@ use std::{
 use futures::future::join_all;
 use glooshot_api::{names::ServiceName, plan::FencingToken};
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Service;
 use kube::Client;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -225,6 +226,11 @@ impl Redirect {
     /// Keeps Experiments off the Services of a rule that is to end; whoever is there still.
     pub fn close_rule(&self, rule_uid: &str) -> Option<Owner> {
         self.0.shifts.close(rule_uid)
+    }
+
+    /// Whether `service` is still redirected by the run of the Experiment with this uid, and by nobody else.
+    pub fn holds(service: &Service, experiment_uid: &str) -> bool {
+        patch::is_redirected_by(service, experiment_uid)
     }
 
     /// Puts back everything in the world that this Experiment holds, found from labels and annotations alone, and removes the

@@ -17,7 +17,7 @@ use kube::ResourceExt as _;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Owner,
+    Holder, Owner,
     names::{self, REDIRECT, US},
     record::{Record, Writer},
 };
@@ -53,6 +53,14 @@ pub(super) fn record(service: &Service) -> Result<Option<Record>, super::record:
     let Some(text) = service.annotations().get(REDIRECT) else { return Ok(None) };
     let record = Record::parse(text)?;
     Ok(Some(record).filter(|record| Some(&record.service_uid) == service.uid().as_ref()))
+}
+
+/// Whether a Service is still what the run of this Experiment has made of it: redirected, and by nobody else; or by a RoutingRule, whose
+/// guest the Experiment then was.
+pub(super) fn is_redirected_by(service: &Service, experiment_uid: &str) -> bool {
+    let ours = matches!(record(service), Ok(Some(record))
+        if record.experiment.uid == experiment_uid || record.experiment.kind == Holder::RoutingRule);
+    ours && selects(service) == Selects::Proxies
 }
 
 /// What the origin of a Service remembers of it.
@@ -254,6 +262,24 @@ mod tests {
         let patch = flip(&service, "text");
         assert_eq!(patch["spec"], json!({"selector": {"app": ours(), "tier": ours()}}));
         assert_eq!(patch["metadata"], json!({"resourceVersion": "7", "annotations": {REDIRECT: "text"}}));
+    }
+
+    #[test]
+    fn a_service_that_somebody_has_put_back_is_no_longer_redirected() {
+        let flipped = service(&json!({"app": ours(), "tier": ours()}), &json!([]));
+        assert!(is_redirected_by(&flipped, "e-1"));
+        assert!(!is_redirected_by(&flipped, "e-2"), "by another Experiment");
+        let mut of_a_rule = record();
+        of_a_rule.experiment.kind = Holder::RoutingRule;
+        let mut held = flipped.clone();
+        held.annotations_mut().insert(REDIRECT.to_owned(), of_a_rule.to_annotation().unwrap());
+        assert!(is_redirected_by(&held, "e-2"), "by a rule, whose guest it is");
+        let mut rescued = flipped.clone();
+        rescued.metadata.annotations = None;
+        assert!(!is_redirected_by(&rescued, "e-1"), "without the annotation");
+        for selector in [json!({"app": "ratings", "tier": "back"}), json!({"app": ours(), "tier": "back"})] {
+            assert!(!is_redirected_by(&service(&selector, &json!([])), "e-1"), "applied by its owner: {selector}");
+        }
     }
 
     #[test]
