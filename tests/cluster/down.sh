@@ -24,7 +24,8 @@ for node in "${nodes[@]}"; do
     ! is_ours "$pid" 2>/dev/null || kill -KILL "$pid" 2>/dev/null || true
     await "process $pid of node$node has ended" 30 is_gone "$pid"
   done
-  # It goes with the namespace of its other end.
+  # It goes with the namespace of its other end, but that stays as long as a connection lingers whose peer was killed.
+  ! ip link show "$(node_link "$node")" >/dev/null 2>&1 || ip link delete "$(node_link "$node")" 2>/dev/null || true
   await "the link of node$node is gone" 30 no_link "$(node_link "$node")"
   for parent in $(cgroup_hierarchies); do
     await "the cgroups of node$node are empty" 30 remove_cgroup "$parent/$(node_link "$node")"
