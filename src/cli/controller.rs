@@ -82,7 +82,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "HOST:PORT", default_value = "glooshot-control.glooshot.svc:9443", value_parser = host_and_port)]
     control_address: String,
 
-    /// The Prometheus that queries are sent to, as in http://glooshot-prometheus-server.glooshot.svc
+    /// The Prometheus that queries are sent to, as in `http://glooshot-prometheus-server.glooshot.svc`
     #[arg(long, value_name = "URL", env = "PROMETHEUS_URL", hide_env_values = true)]
     prometheus_url: Option<String>,
 

@@ -53,6 +53,7 @@ Who has them can apply the output of `glooshot init --dry-run`.";
 ///
 /// Exit code: 0 installed, 1 the cluster cannot be reached or refuses, or the pods do not become
 /// ready, 2 usage or no cluster configured, 130 Ctrl-C.
+#[allow(rustdoc::bare_urls, reason = "a terminal shows this text")]
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Args {

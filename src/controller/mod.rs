@@ -2,7 +2,7 @@
 //!
 //! | file | job |
 //! |---|---|
-//! | [`run`](self::run) | wires everything, until it is told to stop |
+//! | `run` | wires everything, until it is told to stop |
 //! | `lease` | leader election, and the fencing token |
 //! | `reconcile` | one Experiment, on one screen: observe -> decide -> act -> report |
 //! | `observe` | what is known of it, from caches |
