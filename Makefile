@@ -24,7 +24,7 @@ TEST := $(CARGO) test --workspace
 # The integration tests of these packages.
 tests = $(foreach package,$(1),$(patsubst $(package)/tests/%.rs,--test %,$(wildcard $(package)/tests/*.rs)))
 
-.PHONY: help demo test drill fuzz lint fmt crds readme bed cluster-up cluster-down cluster-smoke hostile soak bench bench-profile bench-micro bench-stop bench-loadgen audit deps clean
+.PHONY: help demo test scenes drill fuzz lint fmt crds readme bed cluster-up cluster-down cluster-smoke hostile soak bench bench-profile bench-micro bench-stop bench-loadgen audit deps clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -47,8 +47,11 @@ test: deps lint ## Everything with its small numbers: lint, unit, property and b
 	$(SUITE) bed tests/cluster/build.sh
 	$(SUITE) api-server $(TEST) --test api_server
 	$(SUITE) controller $(TEST) --test controller
-	$(SUITE) in-cluster $(TEST) --test in_cluster -- --nocapture
+	$(SUITE) in-cluster $(TEST) --test in_cluster tutorial -- --nocapture
 	@$(SUITE) --summary
+
+scenes: ## Deaths, flips and stops in a real cluster, and what its users notice of them: 4 minutes, needs root
+	$(TEST) --test in_cluster on_one_bed -- --nocapture
 
 drill: deps ## The same tests with their large numbers
 	GLOOSHOT_DRILL=1 $(CARGO) test --profile drill --workspace --no-fail-fast
