@@ -45,13 +45,12 @@ test: deps lint ## Everything with its small numbers: lint, unit, property and b
 	$(SUITE) demo $(TEST) --test demo
 	tests/cluster/deps.sh
 	$(SUITE) bed tests/cluster/build.sh
-	$(SUITE) api-server $(TEST) --test api_server -- --skip redirect
+	$(SUITE) api-server $(TEST) --test api_server
 	$(SUITE) controller $(TEST) --test controller
 	$(SUITE) in-cluster $(TEST) --test in_cluster tutorial -- --nocapture
 	@$(SUITE) --summary
 
-scenes: ## Redirections at a real API server; deaths, flips and stops in a real cluster: 8 minutes, needs root
-	$(TEST) --test api_server redirect
+scenes: ## Deaths, flips and stops in a real cluster, and what its users notice of them: 4 minutes, needs root
 	$(TEST) --test in_cluster on_one_bed -- --nocapture
 
 drill: deps ## The same tests with their large numbers

@@ -52,7 +52,7 @@ fn a_service_that_was_redirected_is_afterwards_what_it_was_before() {
 
         stage.apply(&stage.manifest(&json!({"app": "ratings", "tier": "new"}), None), way);
         assert_eq!(stage.service()["spec"]["selector"], json!({"app": "ratings", "tier": "new"}), "{way:?}");
-        stage.wait(stage.redirect.release("uid-abort")).unwrap();
+        stage.wait(stage.redirect.release(&stage.uid("abort"))).unwrap();
         let left = stage.kubectl.succeeds([
             "get",
             "deployments,services,poddisruptionbudgets,serviceaccounts,pods",
@@ -110,7 +110,7 @@ fn of_two_experiments_on_one_service_the_second_is_refused_and_the_first_is_name
     );
     // Nothing of the first is touched by the end of the second.
     stage.wait(second.restore()).unwrap();
-    stage.wait(stage.redirect.release("uid-second")).unwrap();
+    stage.wait(stage.redirect.release(&stage.uid("second"))).unwrap();
     assert_eq!(stage.service()["spec"]["selector"], json!({"app": stage.proxy()}));
     stage.wait(first.restore()).unwrap();
     assert_eq!(stage.service()["spec"]["selector"], original());
@@ -140,10 +140,10 @@ fn what_a_dead_controller_has_left_is_released_by_the_uid_of_the_experiment_alon
     let path = stage.path("abort");
     stage.wait(path.route(&stage.scenario())).unwrap();
     drop(path);
-    stage.wait(stage.redirect.release("uid-another")).unwrap();
+    stage.wait(stage.redirect.release(&stage.uid("another"))).unwrap();
     assert_eq!(stage.service()["spec"]["selector"], json!({"app": stage.proxy()}));
     for _ in 0..2 {
-        stage.wait(stage.redirect.release("uid-abort")).unwrap();
+        stage.wait(stage.redirect.release(&stage.uid("abort"))).unwrap();
         assert_eq!(comparable(stage.service()), comparable(before.clone()));
     }
 }

@@ -36,19 +36,19 @@ fn an_experiment_on_a_service_that_a_rule_holds_is_its_guest_and_leaves_it_as_it
     let path = stage.path("abort");
     stage.wait(path.route(&stage.scenario())).unwrap();
     assert_eq!(stage.service()["metadata"]["annotations"], held, "the Service is the rule's still");
-    assert_eq!(stage.redirect.close_rule("uid-rule").map(|guest| guest.name).as_deref(), Some("abort"));
+    assert_eq!(stage.redirect.close_rule(&stage.uid("rule")).map(|guest| guest.name).as_deref(), Some("abort"));
     stage.wait(path.arm()).unwrap();
     // The rule holds its tongue: what it would say now has no faults.
     rule.renew().unwrap();
     stage.wait(path.disarm()).unwrap();
     stage.wait(path.restore()).unwrap();
-    stage.wait(stage.redirect.release("uid-abort")).unwrap();
+    stage.wait(stage.redirect.release(&stage.uid("abort"))).unwrap();
     assert_eq!(stage.service()["spec"]["selector"], json!({"app": stage.proxy()}));
 
-    assert_eq!(stage.redirect.close_rule("uid-rule"), None);
+    assert_eq!(stage.redirect.close_rule(&stage.uid("rule")), None);
     rule.renew().unwrap();
     stage.wait(rule.restore()).unwrap();
-    stage.wait(stage.redirect.release("uid-rule")).unwrap();
+    stage.wait(stage.redirect.release(&stage.uid("rule"))).unwrap();
     assert_eq!(stage.service()["spec"]["selector"], original);
     drop(rule);
     assert!(stage.redirect.rule_path(stage.owner("other"), &shares(&stage)).is_ok());
@@ -66,10 +66,10 @@ fn a_rule_on_a_service_that_an_experiment_holds_is_refused_until_that_is_over() 
     stage.wait(rule.restore()).unwrap();
     assert_eq!(stage.service()["spec"]["selector"], json!({"app": stage.proxy()}), "it is the experiment's");
     stage.wait(path.restore()).unwrap();
-    stage.wait(stage.redirect.release("uid-abort")).unwrap();
+    stage.wait(stage.redirect.release(&stage.uid("abort"))).unwrap();
     drop(rule);
     let again = stage.redirect.rule_path(owner(&stage), &shares(&stage)).unwrap();
     stage.wait(again.route(&scenario(&stage))).unwrap();
     stage.wait(again.restore()).unwrap();
-    stage.wait(stage.redirect.release("uid-rule")).unwrap();
+    stage.wait(stage.redirect.release(&stage.uid("rule"))).unwrap();
 }

@@ -232,12 +232,13 @@ impl Stage {
     }
 
     pub fn owner(&self, name: &str) -> Owner {
-        Owner {
-            namespace: self.namespace.clone(),
-            name: name.into(),
-            uid: format!("uid-{name}"),
-            kind: Holder::Experiment,
-        }
+        Owner { namespace: self.namespace.clone(), name: name.into(), uid: self.uid(name), kind: Holder::Experiment }
+    }
+
+    /// The uid of the experiment or rule with this name: one of its own in each namespace, as in a cluster, since a release goes
+    /// through all of them.
+    pub fn uid(&self, name: &str) -> String {
+        format!("uid-{}-{name}", self.namespace)
     }
 
     /// The path of a run of the experiment with this name.
