@@ -14,7 +14,7 @@ use crate::{
     names::{Destination, ServiceName, ServicePort},
     pattern,
     quantity::Percent,
-    scenario::TrafficRule,
+    scenario::{Scenario, TrafficRule, TriggerRule},
     share::{self, Share},
 };
 
@@ -255,6 +255,35 @@ pub struct PlannedCondition {
     /// Whether other data planes see a part of the same traffic, so that their sums must be fresh before a verdict.
     #[serde(default)]
     pub shared: bool,
+}
+
+impl PlannedExperiment {
+    /// What a data plane that sees all of the traffic is told of a scenario, faults off. Faults and conditions keep their places, by
+    /// which they are counted.
+    pub fn of(scenario: &Scenario, uid: impl Into<String>) -> Self {
+        let faults = scenario.faults.iter().map(|fault| PlannedFault {
+            origins: fault.origins.clone(),
+            destinations: fault.destinations.clone(),
+            matches: fault.matches.clone(),
+            percentage: fault.percentage,
+            disruption: fault.disruption,
+        });
+        let conditions =
+            scenario.conditions.iter().zip(0u16..).filter_map(|(condition, index)| match &condition.trigger {
+                TriggerRule::Traffic(rule) => Some(PlannedCondition::new(index, rule)),
+                TriggerRule::Prometheus { .. } | TriggerRule::Webhook { .. } => None,
+            });
+        Self {
+            name: scenario.experiment.clone(),
+            uid: uid.into(),
+            armed: false,
+            faults: faults.collect(),
+            conditions: conditions.collect(),
+            max_injected: scenario.max_injected,
+            max_concurrent_delays: scenario.max_concurrent_delays,
+            seed: None,
+        }
+    }
 }
 
 impl PlannedCondition {

@@ -1,6 +1,6 @@
 //! An experiment that has passed validation: every default filled in, every union an enum, every reference resolved.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,18 @@ pub struct Scenario {
     pub min_injected: u64,
     /// Time between the routing and the start, with faults off.
     pub settle: Duration,
+}
+
+impl Scenario {
+    /// The Services that have to go through a data path: those that are broken, and those that are measured.
+    pub fn services(&self) -> BTreeSet<ServiceName> {
+        let broken = self.faults.iter().flat_map(|fault| &fault.destinations);
+        let measured = self.conditions.iter().filter_map(|condition| match &condition.trigger {
+            TriggerRule::Traffic(rule) => Some(&rule.service),
+            TriggerRule::Prometheus { .. } | TriggerRule::Webhook { .. } => None,
+        });
+        broken.chain(measured).map(|destination| destination.service.clone()).collect()
+    }
 }
 
 /// One fault of the spec.

@@ -17,13 +17,13 @@ use kube::core::DynamicObject;
 use super::{cluster_options::ClusterOptions, in_cluster, namespace_option::NamespaceOption};
 use crate::{
     cluster::objects,
+    controller::PROXY_MESH,
     output::{print, say},
 };
 
 /// What the cluster's own words do not say about a missing right.
 const RIGHTS: &str = "\
 apply routingrule needs the rights to get, create and patch routingrules.glooshot.solo.io in the namespace.";
-const DEFAULT_MESH: &str = "glooshot-proxy";
 /// As the API server has it for each weight.
 const MAX_WEIGHT: u32 = 1_000_000;
 
@@ -110,7 +110,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// The rule that the flags mean.
 fn rule(args: &ShiftArgs) -> RoutingRule {
-    let mesh = || ResourceRef { name: DEFAULT_MESH.to_owned(), namespace: None };
+    let mesh = || ResourceRef { name: PROXY_MESH.to_owned(), namespace: None };
     let destinations = WeightedDestinations { destinations: args.destinations.clone() };
     let spec = RoutingRuleSpec {
         target_mesh: Some(args.target_mesh.clone().unwrap_or_else(mesh)),

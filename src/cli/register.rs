@@ -6,16 +6,12 @@ use anyhow::Context as _;
 use glooshot_api::quantity::GoDuration;
 use kube::ResourceExt as _;
 
-use super::{INTERRUPTED, cluster_options::ClusterOptions, options::positive};
+use super::{cluster_options::ClusterOptions, in_cluster, options::positive};
 use crate::{
     api::crds,
     cluster::{Cluster, ClusterError, definitions},
     output::{print, say},
-    signals::{Interrupt, runtime},
 };
-
-/// Exit code when the cluster cannot be reached, or refuses.
-const NOT_REGISTERED: u8 = 1;
 
 /// What the cluster's own words do not say about a missing right.
 const RIGHTS: &str = "\
@@ -62,35 +58,19 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         print(&crds::to_yaml()?).context("cannot write")?;
         return Ok(ExitCode::SUCCESS);
     }
-    runtime()?.block_on(async {
-        let interrupt = Interrupt::new()?;
-        let registered = tokio::select! {
-            registered = register(args) => registered,
-            () = interrupt.wait() => return Ok(ExitCode::from(INTERRUPTED)),
-        };
-        let Err(error) = registered else { return Ok(ExitCode::SUCCESS) };
-        if let ClusterError::NotConfigured(_) = error {
-            return Err(error.into());
-        }
-        say!("error: {error}");
-        if let ClusterError::Forbidden(_) = error {
-            say!("{RIGHTS}");
-        }
-        Ok(ExitCode::from(NOT_REGISTERED))
-    })
+    in_cluster::run(&args.cluster, RIGHTS, async |cluster| register(args, cluster).await)
 }
 
-async fn register(args: &Args) -> Result<(), ClusterError> {
-    let cluster = Cluster::find(&args.cluster.access()).await?;
+async fn register(args: &Args, cluster: &Cluster) -> Result<(), ClusterError> {
     say!("registering with {cluster}");
     let all = crds::all();
     for definition in &all {
-        let change = definitions::apply(&cluster, definition).await?;
+        let change = definitions::apply(cluster, definition).await?;
         say!("{} {change}", definition.name_any());
     }
     // All are written before any is waited for: the API server works on them side by side.
     for definition in &all {
-        definitions::await_established(&cluster, &definition.name_any(), args.timeout.get()).await?;
+        definitions::await_established(cluster, &definition.name_any(), args.timeout.get()).await?;
     }
     say!("registered; `kubectl get experiments --all-namespaces` shows what there is");
     Ok(())

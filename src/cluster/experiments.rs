@@ -5,18 +5,14 @@ use std::time::Duration;
 use glooshot_api::experiment::Experiment;
 use kube::{
     Api, ResourceExt as _,
-    api::{ApiResource, DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    api::{ApiResource, DeleteParams, ListParams, PatchParams, PostParams},
     core::{DynamicObject, GroupVersionKind},
     runtime::wait::{await_condition, conditions::is_deleted},
 };
-use serde_json::json;
 use tokio::time::timeout;
 
-use super::{Cluster, ClusterError, objects::FIELD_MANAGER};
-use crate::controller::FINALIZER;
-
-/// Objects of one page of a list.
-const PAGE: u32 = 500;
+use super::{Cluster, ClusterError, objects::FIELD_MANAGER, pages};
+use crate::controller::finalizer;
 
 /// Creates an Experiment that is not there yet.
 ///
@@ -70,32 +66,24 @@ pub(crate) async fn release_all(cluster: &Cluster) -> Result<usize, ClusterError
 }
 
 async fn release(cluster: &Cluster, kind: &ApiResource) -> Result<usize, ClusterError> {
-    let all = Api::<DynamicObject>::all_with(cluster.client(), kind);
-    let mut page = ListParams::default().limit(PAGE);
+    let api = Api::<DynamicObject>::all_with(cluster.client(), kind);
+    let all = match pages::metadata(&api, ListParams::default()).await {
+        // The kinds were never registered, or are gone already.
+        Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(0),
+        listed => listed.map_err(|error| cluster.explain(error))?,
+    };
     let mut released = 0;
-    loop {
-        let list = match all.list_metadata(&page).await {
-            // The kinds were never registered, or are gone already.
-            Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(released),
-            listed => listed.map_err(|error| cluster.explain(error))?,
-        };
-        for experiment in &list.items {
-            if !experiment.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
-                continue;
-            }
-            let left: Vec<_> = experiment.finalizers().iter().filter(|it| *it != FINALIZER).collect();
-            let patch = json!({"metadata": {"finalizers": left, "resourceVersion": experiment.resource_version()}});
-            let namespace = experiment.namespace().unwrap_or_default();
-            let api = Api::<DynamicObject>::namespaced_with(cluster.client(), &namespace, kind);
-            match api.patch_metadata(&experiment.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
-                Ok(_) => released += 1,
-                Err(kube::Error::Api(status)) if status.is_not_found() => {}
-                Err(error) => return Err(cluster.explain(error)),
-            }
-        }
-        match list.metadata.continue_ {
-            Some(next) if !next.is_empty() => page.continue_token = Some(next),
-            _ => return Ok(released),
+    for experiment in all.iter().filter(|it| finalizer::is_on(*it)) {
+        let namespace = experiment.namespace().unwrap_or_default();
+        let api = Api::<DynamicObject>::namespaced_with(cluster.client(), &namespace, kind);
+        match api
+            .patch_metadata(&experiment.name_any(), &PatchParams::default(), &finalizer::patch(experiment, false))
+            .await
+        {
+            Ok(_) => released += 1,
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(error) => return Err(cluster.explain(error)),
         }
     }
+    Ok(released)
 }

@@ -7,6 +7,7 @@ pub(crate) mod experiments;
 pub(crate) mod halt;
 pub(crate) mod install;
 pub(crate) mod objects;
+pub(crate) mod pages;
 pub(crate) mod rollout;
 pub(crate) mod upstreams;
 pub(crate) mod views;

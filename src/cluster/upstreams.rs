@@ -7,11 +7,8 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::{Api, Resource, api::ListParams};
 use serde::de::DeserializeOwned;
 
-use super::{Cluster, ClusterError};
+use super::{Cluster, ClusterError, pages};
 use crate::controller;
-
-/// Objects of one page of a list.
-const PAGE: u32 = 500;
 
 /// Every Service port of one namespace, or of all, with its subsets.
 ///
@@ -31,14 +28,5 @@ where
         Some(namespace) => Api::namespaced(cluster.client(), namespace),
         None => Api::all(cluster.client()),
     };
-    let mut page = ListParams::default().limit(PAGE);
-    let mut found = Vec::new();
-    loop {
-        let list = api.list(&page).await.map_err(|error| cluster.explain(error))?;
-        found.extend(list.items);
-        match list.metadata.continue_.filter(|next| !next.is_empty()) {
-            Some(next) => page.continue_token = Some(next),
-            None => return Ok(found),
-        }
-    }
+    pages::objects(&api, ListParams::default()).await.map_err(|error| cluster.explain(error))
 }

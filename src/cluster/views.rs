@@ -11,10 +11,8 @@ use kube::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Cluster, ClusterError};
+use super::{Cluster, ClusterError, pages};
 
-/// Objects of one page of a list.
-const PAGE: u32 = 500;
 const AS_TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
 
 /// Where objects are looked for.
@@ -127,16 +125,7 @@ pub(crate) async fn objects(
     if let Some(name) = &scope.name {
         return Ok(vec![api.get(name).await.map_err(explain)?]);
     }
-    let mut page = ListParams::default().limit(PAGE);
-    let mut all = Vec::new();
-    loop {
-        let list = api.list(&page).await.map_err(explain)?;
-        all.extend(list.items);
-        match list.metadata.continue_.filter(|next| !next.is_empty()) {
-            Some(next) => page.continue_token = Some(next),
-            None => break,
-        }
-    }
+    let mut all = pages::objects(&api, ListParams::default()).await.map_err(explain)?;
     for object in &mut all {
         // Objects of a list do not say what they are.
         object.types = Some(kube::core::TypeMeta { api_version: kind.api_version.clone(), kind: kind.kind.clone() });
@@ -151,7 +140,8 @@ async fn get<T: DeserializeOwned>(
     accept: &str,
     next: Option<&str>,
 ) -> Result<T, ClusterError> {
-    let params = ListParams { limit: Some(PAGE), continue_token: next.map(str::to_owned), ..ListParams::default() };
+    let params =
+        ListParams { limit: Some(pages::PAGE), continue_token: next.map(str::to_owned), ..ListParams::default() };
     let requests = kube::core::Request::new(DynamicObject::url_path(kind, scope.namespace.as_deref()));
     let request = match &scope.name {
         Some(name) => requests.get(name, &kube::api::GetParams::default()),

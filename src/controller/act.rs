@@ -11,19 +11,19 @@ use glooshot_api::{
 use jiff::Timestamp;
 use kube::{
     Api, ResourceExt as _,
-    api::{DynamicObject, Patch, PatchParams},
+    api::{DynamicObject, PatchParams},
 };
-use serde_json::json;
 use tokio::sync::watch;
 
 use super::{
     Context, Paths,
     decide::{Decision, Obstacle, Reason},
     error::ReconcileError,
-    observe::{FINALIZER, Observed, Refusal},
+    finalizer,
+    observe::{Observed, Refusal},
     pulse,
     report::{Note, Told},
-    runs::{Begin, View, targets},
+    runs::{Begin, View},
     status::{self, reason},
 };
 use crate::{
@@ -68,13 +68,7 @@ fn said(reason: Reason, observed: &Observed) -> String {
 /// Writes or removes our finalizer; refused by the API server when the object has changed meanwhile.
 async fn hold<P: Paths>(context: &Context<P>, observed: &Observed, held: bool) -> Result<(), ReconcileError> {
     let object = &observed.object;
-    let mut finalizers = object.finalizers().to_vec();
-    finalizers.retain(|finalizer| finalizer != FINALIZER);
-    if held {
-        finalizers.push(FINALIZER.to_owned());
-    }
-    let metadata = json!({"finalizers": finalizers, "resourceVersion": object.resource_version(), "uid": observed.uid});
-    let patch = Patch::Merge(json!({"metadata": metadata}));
+    let patch = finalizer::patch(object.as_ref(), held);
     let written =
         experiments(context, object).patch_metadata(&object.name_any(), &PatchParams::default(), &patch).await;
     match written {
@@ -150,7 +144,7 @@ fn taken_away<P: Paths>(context: &Context<P>, uid: &str, scenario: &Scenario) ->
         let service = context.world.service(&target.namespace, &target.name);
         service.is_some_and(|service| context.paths.holds(&service, uid))
     };
-    let taken = targets(scenario).into_iter().find(|target| !held(target))?;
+    let taken = scenario.services().into_iter().find(|target| !held(target))?;
     Some(format!("Service {taken} has been put back, changed or deleted meanwhile"))
 }
 

@@ -7,7 +7,7 @@
 //! | `reconcile` | one Experiment, on one screen: observe -> decide -> act -> report |
 //! | `observe` | what is known of it, from caches |
 //! | `decide` | what is done about it; pure |
-//! | `act` | what is decided is done |
+//! | `act`, `finalizer` | what is decided is done |
 //! | `report`, `status` | what was done is told: status, Report, events |
 //! | `routing_rules` | RoutingRules, from `kubectl apply` until they are gone |
 //! | `runs` | the engine's tasks, one for each running Experiment |
@@ -29,6 +29,7 @@ mod authority;
 mod decide;
 mod discovery;
 mod error;
+pub(crate) mod finalizer;
 mod halt;
 mod lease;
 mod meshes;
@@ -64,7 +65,6 @@ pub use self::{
     authority::{AuthorityError, SECRET as AUTHORITY_SECRET},
     halt::{HALTED, NAME as HALT_CONFIG_MAP, REASON as HALT_REASON},
     meshes::PROXY as PROXY_MESH,
-    observe::FINALIZER,
     paths::Paths,
     run::{Controller, ControllerError, Stop},
 };

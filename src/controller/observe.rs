@@ -21,18 +21,17 @@ use kube::{
     api::DynamicObject,
     runtime::reflector::{ObjectRef, Store},
 };
+use serde::de::DeserializeOwned;
 
 use super::{
     Context, Paths,
     decide::{Obstacle, RunState, Situation},
     discovery::{self, Index},
-    runs::targets,
+    finalizer,
     status::reason,
 };
 use crate::{engine::condition, paths::redirect::names, proxy::Moment};
 
-/// Our finalizer: as long as it is on an Experiment, something of it may be in the world.
-pub const FINALIZER: &str = "glooshot.solo.io/restore";
 /// How old the index of names may be.
 const INDEX_AGE: Duration = Duration::from_secs(1);
 
@@ -175,7 +174,7 @@ pub(crate) fn observe<P: Paths>(context: &Context<P>, object: Arc<DynamicObject>
     let mut situation = Situation {
         leading: context.leads(),
         deleting: object.metadata.deletion_timestamp.is_some(),
-        held: object.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
+        held: finalizer::is_on(object.as_ref()),
         state,
         under_way: is_under_way(&status),
         run,
@@ -211,7 +210,7 @@ fn obstacle<P: Paths>(
         let message = format!("{other} was begun by another controller and is taken up first");
         return refuse(Obstacle::TakingUp, reason::TAKING_UP, message);
     }
-    if let Some((target, other)) = context.runs.rival(uid, &targets(scenario)) {
+    if let Some((target, other)) = context.runs.rival(uid, &scenario.services()) {
         let message = format!("{other} has {target} as a target, too; this one starts when that has ended");
         return refuse(Obstacle::TargetBusy, reason::TARGET_BUSY, message);
     }
@@ -241,15 +240,18 @@ fn resolve<P: Paths>(context: &Context<P>, object: &DynamicObject) -> Result<Sce
 
 /// Reads one object by itself: whatever is wrong with it is its own affair.
 pub(crate) fn parse(object: &DynamicObject) -> Result<Experiment, String> {
-    let mut data = object.data.clone();
-    let Some(spec) = data.get_mut("spec").map(serde_json::Value::take) else { return Err("has no spec".to_owned()) };
-    let spec = serde_path_to_error::deserialize(spec).map_err(|error| match error.path().to_string().as_str() {
-        "." => format!("spec: {}", error.inner()),
-        path => format!("spec.{path}: {}", error.inner()),
-    })?;
-    let mut experiment = Experiment::new(&object.name_any(), spec);
+    let mut experiment = Experiment::new(&object.name_any(), spec(object)?);
     experiment.metadata = object.metadata.clone();
     Ok(experiment)
+}
+
+/// The spec of one object; or what is wrong with it, and where.
+pub(super) fn spec<S: DeserializeOwned>(object: &DynamicObject) -> Result<S, String> {
+    let spec = object.data.get("spec").ok_or("has no spec")?;
+    serde_path_to_error::deserialize(spec).map_err(|error| match error.path().to_string().as_str() {
+        "." => format!("spec: {}", error.inner()),
+        path => format!("spec.{path}: {}", error.inner()),
+    })
 }
 
 /// The status, or that of a new Experiment where it cannot be read.
@@ -272,8 +274,7 @@ pub(crate) fn is_under_way(status: &ExperimentStatus) -> bool {
 
 /// Whether an object is one that another process began to run, and nobody has ended.
 pub(crate) fn is_left_behind(object: &DynamicObject) -> bool {
-    let held = object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
-    held && object.metadata.deletion_timestamp.is_none() && is_under_way(&status(object))
+    finalizer::is_on(object) && object.metadata.deletion_timestamp.is_none() && is_under_way(&status(object))
 }
 
 /// Whether the scenario stays within what its author's namespace allows.
@@ -284,7 +285,7 @@ fn allowed(experiment: &Experiment, scenario: &Scenario, ours: &str) -> Result<(
     if is_protected_namespace(own) || own == ours {
         return Err(format!("the namespace {own} is protected: nothing is broken in it"));
     }
-    if let Some(ServiceName { namespace, name }) = targets(scenario).into_iter().find(|it| it.namespace != *own) {
+    if let Some(ServiceName { namespace, name }) = scenario.services().into_iter().find(|it| it.namespace != *own) {
         return Err(format!(
             "{namespace}/{name} is in another namespace; an experiment breaks services of its own namespace, {own}: create it in {namespace}"
         ));

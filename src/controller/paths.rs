@@ -38,9 +38,7 @@ pub trait Paths: Send + Sync + 'static {
 
     /// Whether `service` is still what a run that had begun has made of it; nobody whose Service has been put back meanwhile, by
     /// `glooshot rescue` or its owner, wants to have it redirected again.
-    fn holds(&self, _service: &Service, _experiment_uid: &str) -> bool {
-        true
-    }
+    fn holds(&self, service: &Service, experiment_uid: &str) -> bool;
 
     /// Puts back everything in the world that the Experiment or RoutingRule with this uid holds. Idempotent.
     fn release(&self, experiment_uid: &str) -> impl Future<Output = Result<(), PathError>> + Send;

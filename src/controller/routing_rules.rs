@@ -29,7 +29,7 @@ use self::{
     decide::{Claimant, Decision, Phase, Situation, decide},
     entry::{Entry, owner, services},
 };
-use super::{Context, Paths, error::ReconcileError, meshes, observe::FINALIZER, watches};
+use super::{Context, Paths, error::ReconcileError, finalizer, meshes, observe, watches};
 use crate::{paths::redirect::Shares, proxy::Moment};
 
 /// Between two passes.
@@ -142,7 +142,7 @@ fn observe<P: Paths>(
         let decision = decide(&Situation {
             halted,
             deleting: object.metadata.deletion_timestamp.is_some(),
-            held: object.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
+            held: finalizer::is_on(object.as_ref()),
             generation: object.metadata.generation.unwrap_or_default(),
             valid: wanted.is_ok(),
             phase: entries.get(&uid).map_or(Phase::None, Entry::phase),
@@ -163,9 +163,7 @@ fn claimant(object: &DynamicObject, shares: Option<&Shares>) -> Claimant {
 
 /// The shares that a rule asks for, if it may.
 fn wanted<P: Paths>(context: &Context<P>, object: &DynamicObject) -> Result<Shares, String> {
-    let spec = object.data.get("spec").cloned().ok_or("has no spec")?;
-    let spec: RoutingRuleSpec =
-        serde_path_to_error::deserialize(spec).map_err(|error| format!("spec.{}: {}", error.path(), error.inner()))?;
+    let spec: RoutingRuleSpec = observe::spec(object)?;
     let own = object.namespace().unwrap_or_default();
     if is_protected_namespace(&own) || own == context.settings.namespace {
         return Err(format!("the namespace {own} is protected: nothing is routed in it"));
@@ -258,14 +256,8 @@ async fn report<P: Paths>(context: &Context<P>, it: &Observed, told: Option<Told
     let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &namespace, &kind);
     let name = object.name_any();
     if let Decision::Hold | Decision::LetGo = it.decision {
-        let mut finalizers = object.finalizers().to_vec();
-        finalizers.retain(|finalizer| finalizer != FINALIZER);
-        if it.decision == Decision::Hold {
-            finalizers.push(FINALIZER.to_owned());
-        }
-        let version = object.resource_version();
-        let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": version, "uid": it.uid}});
-        return match api.patch_metadata(&name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+        let patch = finalizer::patch(object.as_ref(), it.decision == Decision::Hold);
+        return match api.patch_metadata(&name, &PatchParams::default(), &patch).await {
             Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
             written => written.map(drop).map_err(ReconcileError::api("the finalizer could not be written")),
         };

@@ -9,12 +9,7 @@ use std::{
 };
 
 use futures::{FutureExt as _, future::BoxFuture};
-use glooshot_api::{
-    names::ServiceName,
-    report::ReportSpec,
-    scenario::{Scenario, TriggerRule},
-    verdict::Rules,
-};
+use glooshot_api::{names::ServiceName, report::ReportSpec, scenario::Scenario, verdict::Rules};
 use tokio::{
     select,
     sync::mpsc,
@@ -121,7 +116,7 @@ impl Runs {
             return false;
         }
         let Begin { run, path, scenario, taken_up, poke, stage } = begin;
-        if taken_up.is_none() && (runs.len() >= most || rival(&runs, uid, &targets(&scenario)).is_some()) {
+        if taken_up.is_none() && (runs.len() >= most || rival(&runs, uid, &scenario.services()).is_some()) {
             return false;
         }
         let (stop, signal) = stop_channel();
@@ -134,7 +129,7 @@ impl Runs {
         let beside = beside(stop.clone());
         let entry = Entry {
             name: scenario.experiment.to_string(),
-            targets: targets(&scenario),
+            targets: scenario.services(),
             recorder,
             sight: Sight::new(&scenario),
             scenario: Arc::new(scenario),
@@ -308,14 +303,4 @@ impl fmt::Debug for Runs {
 fn rival(runs: &BTreeMap<String, Entry>, uid: &str, targets: &BTreeSet<ServiceName>) -> Option<(ServiceName, String)> {
     let mut others = runs.iter().filter(|(other, _)| *other != uid).map(|(_, entry)| entry);
     others.find_map(|entry| Some((entry.targets.intersection(targets).next()?.clone(), entry.name.clone())))
-}
-
-/// The Services that a run routes.
-pub(crate) fn targets(scenario: &Scenario) -> BTreeSet<ServiceName> {
-    let destinations = scenario.faults.iter().flat_map(|fault| &fault.destinations);
-    let observed = scenario.conditions.iter().filter_map(|condition| match &condition.trigger {
-        TriggerRule::Traffic(rule) => Some(&rule.service),
-        TriggerRule::Prometheus { .. } | TriggerRule::Webhook { .. } => None,
-    });
-    destinations.chain(observed).map(|destination| destination.service.clone()).collect()
 }

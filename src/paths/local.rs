@@ -9,8 +9,8 @@ use std::{
 };
 
 use glooshot_api::{
-    plan::{FencingToken, Plan, PlannedCondition, PlannedExperiment, PlannedFault, PlannedSource, TIME_TO_LIVE},
-    scenario::{Scenario, TriggerRule},
+    plan::{FencingToken, Plan, PlannedExperiment, PlannedSource, TIME_TO_LIVE},
+    scenario::Scenario,
     status::InjectionStatus,
 };
 use tokio::sync::{mpsc, watch};
@@ -76,38 +76,14 @@ fn failed(what: &str, refusal: &Refusal) -> PathError {
     PathError { message: format!("{what}: {refusal}") }
 }
 
-/// What the proxy is told of a scenario, faults off.
-fn plan_of(scenario: &Scenario, seed: Option<u64>) -> PlannedExperiment {
-    let faults = scenario.faults.iter().map(|fault| PlannedFault {
-        origins: fault.origins.clone(),
-        destinations: fault.destinations.clone(),
-        matches: fault.matches.clone(),
-        percentage: fault.percentage,
-        disruption: fault.disruption,
-    });
-    let conditions = scenario.conditions.iter().zip(0u16..).filter_map(|(condition, index)| match &condition.trigger {
-        TriggerRule::Traffic(rule) => Some(PlannedCondition::new(index, rule)),
-        TriggerRule::Prometheus { .. } | TriggerRule::Webhook { .. } => None,
-    });
-    PlannedExperiment {
-        name: scenario.experiment.clone(),
-        uid: format!("{:016x}", fastrand::u64(..)),
-        armed: false,
-        faults: faults.collect(),
-        conditions: conditions.collect(),
-        max_injected: scenario.max_injected,
-        max_concurrent_delays: scenario.max_concurrent_delays,
-        seed,
-    }
-}
-
 impl DataPath for LocalPath {
     fn describe(&self) -> PathDescription {
         PathDescription { kind: "Standalone", reason: "the proxy runs in this process".to_owned() }
     }
 
     async fn route(&self, scenario: &Scenario) -> Result<(), PathError> {
-        let experiment = plan_of(scenario, self.seed);
+        let uid = format!("{:016x}", fastrand::u64(..));
+        let experiment = PlannedExperiment { seed: self.seed, ..PlannedExperiment::of(scenario, uid) };
         *self.experiment.lock().unwrap_or_else(PoisonError::into_inner) = Some(experiment.clone());
         self.publish(Some(experiment))
     }

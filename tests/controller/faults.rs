@@ -79,7 +79,8 @@ fn the_next_leader_routes_and_arms_again_and_the_first_start_stays() {
     let stage = stage("again");
     let script = Script::default();
     let first = script.controller(&stage, "first");
-    break_service(&stage, "abort", "ratings", "8s");
+    // More than the second one needs to lead: a run whose time is over by then is not taken up.
+    break_service(&stage, "abort", "ratings", "20s");
     let started = stage.awaits("abort", "Started");
     drop(first);
     assert_eq!(script.told("abort"), ["route", "arm", "cut"], "left to the next leader, and cut");

@@ -20,6 +20,7 @@ use glooshot::{
     proxy::Moment,
 };
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Service;
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
@@ -122,6 +123,10 @@ impl Paths for Script {
             _events: events,
             receiver: Mutex::new(Some(receiver)),
         }
+    }
+
+    fn holds(&self, _: &Service, _: &str) -> bool {
+        true
     }
 
     fn rule_path(&self, owner: Owner, _: &Shares) -> Result<ScriptedPath, PathError> {

@@ -95,12 +95,15 @@ impl<'a> Stage<'a> {
         Some(self.get("experiment", name)?.pointer("/status/result/state")?.as_str()?.to_owned())
     }
 
-    /// Waits until an Experiment is in this state; gives it.
+    /// Waits until an Experiment is in this state; gives it. One that is over and in another will never be.
     #[track_caller]
     pub fn awaits(&self, name: &str, state: &str) -> Value {
         within(SOON, &format!("{name} is {state}"), || {
             let object = self.get("experiment", name)?;
-            (object.pointer("/status/result/state")? == state).then_some(object)
+            let found = object.pointer("/status/result/state")?.as_str()?;
+            let over = !matches!(found, "Pending" | "Started");
+            assert!(found == state || !over, "{name} is {found}, not {state}: {:#}", object["status"]);
+            (found == state).then_some(object)
         })
     }
 

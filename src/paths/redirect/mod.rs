@@ -146,8 +146,6 @@ pub enum Step {
     Flipped,
     /// A connection to the Service has arrived at a proxy.
     Verified,
-    /// Callers have had their time to come through the proxies; the engine's step.
-    Settled,
     /// Faults are on.
     FaultsOn,
     /// Faults are off for good.

@@ -28,7 +28,7 @@ use super::{
     plan,
     preflight::{self, Finding, Severity, Wants},
     shifts::{Claim, Seat, Shifts},
-    steps::{self, ENOUGH_PROXIES, Next, Sight},
+    steps::{self, Arrivals, ENOUGH_PROXIES, Next, Sight},
     target::Target,
     world::Held,
 };
@@ -273,7 +273,7 @@ impl RedirectPath {
 
     /// The Services that this is about.
     fn names(&self, scenario: &Scenario) -> Vec<ServiceName> {
-        self.rule.as_ref().map_or_else(|| plan::targets(scenario), |(names, _)| names.clone())
+        self.rule.as_ref().map_or_else(|| scenario.services().into_iter().collect(), |(names, _)| names.clone())
     }
 
     async fn make_origin(&self, target: &Target) -> Result<(), PathError> {
@@ -482,24 +482,5 @@ impl DataPath for RedirectPath {
         let notes = self.run.notes();
         let ((age, received), off) = notes.trip.zip(notes.off_at)?;
         Some(age + off.since(received))
-    }
-}
-
-/// Whether connections have arrived at proxies since they were first counted.
-#[derive(Debug, Default)]
-struct Arrivals {
-    before: Option<BTreeMap<String, u64>>,
-    seen: bool,
-}
-
-impl Arrivals {
-    fn note(&mut self, accepted: impl Iterator<Item = (String, u64)>) {
-        let now: BTreeMap<String, u64> = accepted.collect();
-        let before = self.before.get_or_insert_with(|| now.clone());
-        self.seen |= now.iter().any(|(pod, count)| *count > before.get(pod).copied().unwrap_or(0));
-    }
-
-    fn is_seen(&self) -> bool {
-        self.seen
     }
 }

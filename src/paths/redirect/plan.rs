@@ -7,11 +7,8 @@ use std::{
 
 use glooshot_api::{
     names::{ServiceName, ServicePort},
-    plan::{
-        Endpoint, MAX_ENDPOINTS, MAX_SOURCES, PlannedCondition, PlannedExperiment, PlannedFault, PlannedRoute,
-        PlannedSource,
-    },
-    scenario::{Scenario, TriggerRule},
+    plan::{Endpoint, MAX_ENDPOINTS, MAX_SOURCES, PlannedExperiment, PlannedRoute, PlannedSource},
+    scenario::Scenario,
 };
 use k8s_openapi::api::{
     core::v1::{Pod, Service},
@@ -26,16 +23,6 @@ use super::{names, pods, ports::Listen};
 pub(super) struct Caller {
     pub(super) service: ServiceName,
     pub(super) selector: BTreeMap<String, String>,
-}
-
-/// The Services that a scenario needs to have redirected: those that are broken, and those that are measured.
-pub(super) fn targets(scenario: &Scenario) -> Vec<ServiceName> {
-    let broken = scenario.faults.iter().flat_map(|fault| fault.destinations.iter().map(|it| &it.service));
-    let measured = scenario.conditions.iter().filter_map(|condition| match &condition.trigger {
-        TriggerRule::Traffic(rule) => Some(&rule.service.service),
-        TriggerRule::Prometheus { .. } | TriggerRule::Webhook { .. } => None,
-    });
-    broken.chain(measured).cloned().collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// The services that must come through the proxies of `service` for its faults to mean anything.
@@ -121,8 +108,7 @@ pub(super) fn sources(callers: &[Caller], pods: &[impl AsRef<Pod>]) -> Vec<Plann
     sources.into_values().flatten().take(MAX_SOURCES).collect()
 }
 
-/// What the proxies of `service` are told of the run. Faults keep their places, so that they are counted in the order of the spec;
-/// conditions are those of this Service, each judged on all of its proxies.
+/// What the proxies of `service` are told of the run: conditions are those of this Service, each judged on all of its proxies.
 pub(super) fn experiment(
     scenario: &Scenario,
     uid: &str,
@@ -130,29 +116,12 @@ pub(super) fn experiment(
     armed: bool,
     max_injected: Option<u64>,
 ) -> PlannedExperiment {
-    let faults = scenario.faults.iter().map(|fault| PlannedFault {
-        origins: fault.origins.clone(),
-        destinations: fault.destinations.clone(),
-        matches: fault.matches.clone(),
-        percentage: fault.percentage,
-        disruption: fault.disruption,
-    });
-    let conditions = scenario.conditions.iter().zip(0u16..).filter_map(|(condition, index)| match &condition.trigger {
-        TriggerRule::Traffic(rule) if rule.service.service == *service => {
-            Some(PlannedCondition { index, rule: rule.clone(), shared: true })
-        }
-        TriggerRule::Traffic(_) | TriggerRule::Prometheus { .. } | TriggerRule::Webhook { .. } => None,
-    });
-    PlannedExperiment {
-        name: scenario.experiment.clone(),
-        uid: uid.to_owned(),
-        armed,
-        faults: faults.collect(),
-        conditions: conditions.collect(),
-        max_injected,
-        max_concurrent_delays: scenario.max_concurrent_delays,
-        seed: None,
+    let mut experiment = PlannedExperiment { armed, max_injected, ..PlannedExperiment::of(scenario, uid) };
+    experiment.conditions.retain(|condition| condition.rule.service.service == *service);
+    for condition in &mut experiment.conditions {
+        condition.shared = true;
     }
+    experiment
 }
 
 /// The share of `total` of the `index`-th of `count`: they add up to it exactly.

@@ -1,6 +1,6 @@
 //! What is done next on the way of one Service to the proxies: a decision about what is seen. Pure.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use super::{Step, patch::Selects};
 
@@ -99,6 +99,25 @@ pub(super) fn limit(step: Step) -> Duration {
         Step::ProxyReady => PROXY_LIMIT,
         Step::Verified => VERIFY_LIMIT,
         _ => ORIGIN_LIMIT,
+    }
+}
+
+/// Whether connections have arrived at proxies since they were first counted.
+#[derive(Debug, Default)]
+pub(super) struct Arrivals {
+    before: Option<BTreeMap<String, u64>>,
+    seen: bool,
+}
+
+impl Arrivals {
+    pub(super) fn note(&mut self, accepted: impl Iterator<Item = (String, u64)>) {
+        let now: BTreeMap<String, u64> = accepted.collect();
+        let before = self.before.get_or_insert_with(|| now.clone());
+        self.seen |= now.iter().any(|(pod, count)| *count > before.get(pod).copied().unwrap_or(0));
+    }
+
+    pub(super) fn is_seen(&self) -> bool {
+        self.seen
     }
 }
 

@@ -39,12 +39,10 @@ use super::{
     preflight::Seen,
     record::Record,
 };
-use crate::engine::data_path::PathError;
+use crate::{cluster::pages, engine::data_path::PathError};
 
 /// Writes that others may get in between of, one after the other.
 const CONFLICTS: usize = 20;
-/// Objects of one page of a list.
-const PAGE: u32 = 500;
 /// Between two looks at pods that end.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -128,7 +126,7 @@ impl World {
     ) -> Result<Vec<Pod>, PathError> {
         let labels: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let api = Api::<Pod>::namespaced(self.client.clone(), &name.namespace);
-        let listed = pages(&api, ListParams::default().labels(&labels.join(","))).await;
+        let listed = pages::objects(&api, ListParams::default().labels(&labels.join(","))).await;
         listed.map_err(|error| failed(&format!("the pods of Service {name} cannot be listed"), &name.namespace, &error))
     }
 
@@ -150,7 +148,7 @@ impl World {
     {
         let api = Api::<K>::namespaced(self.client.clone(), namespace);
         let kind = K::kind(&());
-        let listed = pages(&api, ListParams::default()).await;
+        let listed = pages::objects(&api, ListParams::default()).await;
         listed.map_err(|error| failed(&format!("objects of kind {kind} cannot be listed"), namespace, &error))
     }
 
@@ -158,7 +156,7 @@ impl World {
     async fn service_monitors(&self) -> Vec<DynamicObject> {
         let kind = GroupVersionKind::gvk("monitoring.coreos.com", "v1", "ServiceMonitor");
         let api = Api::<DynamicObject>::all_with(self.client.clone(), &ApiResource::from_gvk(&kind));
-        pages(&api, ListParams::default()).await.unwrap_or_default()
+        pages::objects(&api, ListParams::default()).await.unwrap_or_default()
     }
 
     /// Makes the origin, which is also the claim on the Service: of two experiments only one makes it.
@@ -368,14 +366,16 @@ impl World {
 
     /// All Services of a namespace, or of all of them.
     pub(super) async fn all_services(&self, namespace: Option<&str>) -> Result<Vec<Service>, PathError> {
-        let listed = pages(&self.services_of(namespace), ListParams::default()).await;
+        let api = self.services_of(namespace);
+        let listed = pages::objects(&api, ListParams::default()).await;
         listed.map_err(|error| failed("Services cannot be listed", namespace.unwrap_or("any"), &error))
     }
 
     /// For what there are origins, and for which Experiment's uid each, in a namespace or in all of them.
     pub(super) async fn held(&self, namespace: Option<&str>) -> Result<Vec<(Held, String)>, PathError> {
         let ours = ListParams::default().labels(&format!("{}={US},{EXPERIMENT_UID}", names::MANAGED_BY));
-        let origins = metadata(&self.services_of(namespace), ours).await;
+        let api = self.services_of(namespace);
+        let origins = pages::metadata(&api, ours).await;
         let origins =
             origins.map_err(|error| failed("Services cannot be listed", namespace.unwrap_or("any"), &error))?;
         let held = |origin: &PartialObjectMeta<Service>| {
@@ -395,13 +395,16 @@ impl World {
     /// What an Experiment holds: its origins, which are made first and removed last, and whatever Service is annotated with it.
     pub(super) async fn held_by(&self, experiment_uid: &str) -> Result<Vec<Held>, PathError> {
         let all = Api::<Service>::all(self.client.clone());
-        let what = "Services cannot be listed";
+        let list = async |params| {
+            let listed = pages::metadata(&all, params).await;
+            listed.map_err(|error| failed("Services cannot be listed", "any", &error))
+        };
         let mut held = BTreeSet::new();
         let origins = ListParams::default().labels(&format!("{EXPERIMENT_UID}={experiment_uid}"));
-        for origin in metadata(&all, origins).await.map_err(|error| failed(what, "any", &error))? {
+        for origin in list(origins).await? {
             held.extend(Held::by(&origin));
         }
-        for service in metadata(&all, ListParams::default()).await.map_err(|error| failed(what, "any", &error))? {
+        for service in list(ListParams::default()).await? {
             let annotation = service.annotations().get(names::REDIRECT).and_then(|text| Record::parse(text).ok());
             let is_held = |record: &Record| {
                 record.experiment.uid == experiment_uid && Some(&record.service_uid) == service.metadata.uid.as_ref()
@@ -440,35 +443,4 @@ fn is_held(object: &ObjectMeta, experiment_uid: &str) -> bool {
 
 fn unwritten(error: &serde_json::Error) -> PathError {
     PathError { message: format!("an object of ours cannot be written down: {error}") }
-}
-
-/// All pages of a list.
-async fn pages<K: Clone + Debug + DeserializeOwned>(api: &Api<K>, params: ListParams) -> Result<Vec<K>, kube::Error> {
-    let mut params = params.limit(PAGE);
-    let mut all = Vec::new();
-    loop {
-        let page = api.list(&params).await?;
-        all.extend(page.items);
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params.continue_token = Some(token),
-            None => return Ok(all),
-        }
-    }
-}
-
-/// The same without what is not metadata.
-async fn metadata<K: Clone + Debug + DeserializeOwned + Resource<DynamicType = ()>>(
-    api: &Api<K>,
-    params: ListParams,
-) -> Result<Vec<PartialObjectMeta<K>>, kube::Error> {
-    let mut params = params.limit(PAGE);
-    let mut all = Vec::new();
-    loop {
-        let page = api.list_metadata(&params).await?;
-        all.extend(page.items);
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params.continue_token = Some(token),
-            None => return Ok(all),
-        }
-    }
 }

@@ -4,8 +4,7 @@ use glooshot_api::{
     experiment::Experiment,
     manifest::{self, ManifestError, Resource},
     names::{KnownPort, ServiceName, ServicePort},
-    plan::{Plan, PlannedCondition, PlannedExperiment, PlannedFault},
-    scenario::{Scenario, TriggerRule},
+    plan::{Plan, PlannedExperiment},
     traffic_shift, validate,
     violation::Violation,
 };
@@ -84,7 +83,7 @@ fn validated(text: &str, experiment: &Experiment) {
     };
     match checked.resolve(&known()) {
         Ok(scenario) => {
-            let plan = Plan { experiment: Some(planned(&scenario)), ..Plan::default() };
+            let plan = Plan { experiment: Some(PlannedExperiment { armed: true, ..PlannedExperiment::of(&scenario, "") }), ..Plan::default() };
             assert_eq!(plan.check(), Ok(()), "{scenario:?}");
         }
         Err(violations) => says_where(text, &violations.into_iter().collect::<Vec<_>>()),
@@ -99,29 +98,4 @@ fn known() -> Vec<KnownPort> {
     };
     let reviews = port("reviews", &["v1", "v2", "v3", "v4"]);
     vec![port("productpage", &[]), port("details", &[]), port("ratings", &[]), reviews]
-}
-
-/// What a data plane is told of a scenario.
-fn planned(scenario: &Scenario) -> PlannedExperiment {
-    let faults = scenario.faults.iter().map(|fault| PlannedFault {
-        origins: fault.origins.clone(),
-        destinations: fault.destinations.clone(),
-        matches: fault.matches.clone(),
-        percentage: fault.percentage,
-        disruption: fault.disruption,
-    });
-    let conditions = scenario.conditions.iter().enumerate().filter_map(|(i, condition)| match &condition.trigger {
-        TriggerRule::Traffic(rule) => Some(PlannedCondition::new(u16::try_from(i).unwrap(), rule)),
-        TriggerRule::Prometheus { .. } | TriggerRule::Webhook { .. } => None,
-    });
-    PlannedExperiment {
-        name: scenario.experiment.clone(),
-        uid: String::new(),
-        armed: true,
-        faults: faults.collect(),
-        conditions: conditions.collect(),
-        max_injected: scenario.max_injected,
-        max_concurrent_delays: scenario.max_concurrent_delays,
-        seed: None,
-    }
 }

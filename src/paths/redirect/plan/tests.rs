@@ -1,4 +1,4 @@
-use glooshot_api::{names::Destination, plan::Plan};
+use glooshot_api::{names::Destination, plan::Plan, scenario::TriggerRule};
 use serde_json::{Value, json};
 
 use super::*;
@@ -127,7 +127,7 @@ fn scenario() -> Scenario {
 
 #[test]
 fn what_is_broken_and_what_is_measured_has_to_be_redirected() {
-    assert_eq!(targets(&scenario()), [name("details"), name("productpage"), name("ratings")]);
+    assert_eq!(Vec::from_iter(scenario().services()), [name("details"), name("productpage"), name("ratings")]);
 }
 
 #[test]
