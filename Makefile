@@ -21,6 +21,7 @@ STOP_TRIALS ?= 1000
 BED ?= 0
 # Always the whole workspace: with another selection of packages cargo would build other features anew.
 TEST := $(CARGO) test --workspace
+BENCH := $(CARGO) bench --workspace --bench
 # The integration tests of these packages.
 tests = $(foreach package,$(1),$(patsubst $(package)/tests/%.rs,--test %,$(wildcard $(package)/tests/*.rs)))
 
@@ -95,29 +96,29 @@ cluster-smoke: ## Start one, see that pods, Services, names and NetworkPolicies 
 	tests/cluster/smoke.sh
 
 hostile: ## What hostile clients do to a hundred good ones: p99, memory, time to idle; needs a quiet machine
-	$(CARGO) bench -p glooshot --bench hostile
+	$(BENCH) hostile
 
 soak: ## Mixed traffic, faults and changing plans for SOAK_SECONDS (600): memory, descriptors and accounts at the end
-	SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) bench -p glooshot --bench soak
+	SOAK_SECONDS=$(SOAK_SECONDS) $(BENCH) soak
 
 bench: ## The proxy beside HAProxy, nginx, Envoy and toxiproxy; installs what it lacks. BENCH_ARGS="forward-64 --rounds 3 --only ours,haproxy"
 	benches/peers/deps.sh
-	$(CARGO) bench -p glooshot --bench peers -- $(BENCH_ARGS)
+	$(BENCH) peers -- $(BENCH_ARGS)
 
 bench-profile: ## Where the processor time of a forwarded request goes, ours and HAProxy's, by perf
 	benches/peers/deps.sh
-	$(CARGO) bench -p glooshot --bench peers --no-run
+	$(BENCH) peers --no-run
 	CARGO="$(CARGO)" benches/peers/profile.sh
 
 bench-micro: ## What each decision about a request costs: fault selection, gate, windows, conditions
-	$(CARGO) bench -p glooshot --bench micro
+	$(BENCH) micro
 
 bench-stop: deps ## How long faults go on behind the crossing response: STOP_TRIALS (1000) trials, and by polling Prometheus
-	$(CARGO) bench -p glooshot --bench stop -- --trials $(STOP_TRIALS)
+	$(BENCH) stop -- --trials $(STOP_TRIALS)
 
 bench-loadgen: ## The load generator beside wrk, oha, hey, fortio and h2load; installs what it lacks
 	loadgen/benches/peers/deps.sh
-	PATH="$$PATH:$(CACHE)/bin:/usr/sbin" $(CARGO) bench -p glooshot-loadgen --bench peers
+	PATH="$$PATH:$(CACHE)/bin:/usr/sbin" $(BENCH) generators
 
 audit: ## cargo-deny: licences, bans, sources; advisories where their database can be reached
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny

@@ -18,7 +18,7 @@ trap 'rm -rf "$samples"' EXIT
 
 # profile PROGRAM SUBJECT: samples of the process that the bench starts for that subject.
 profile() {
-  "${CARGO:-cargo}" bench --quiet -p glooshot --bench peers -- forward-64 --rounds "$ROUNDS" --only "$2" >"$samples/$2.bench" &
+  "${CARGO:-cargo}" bench --quiet --workspace --bench peers -- forward-64 --rounds "$ROUNDS" --only "$2" >"$samples/$2.bench" &
   local bench=$! process=
   until process=$(pgrep --parent "$(pgrep --parent "$bench" | head -n 1)" --exact "$1" 2>/dev/null); do
     kill -0 "$bench" 2>/dev/null || { echo "the bench ended before $1 ran" >&2; return 1; }

@@ -84,7 +84,9 @@ fn refuse(observed: &Observed, obstacle: Obstacle) -> Told {
     let Refusal { reason, message } = observed.refusal.as_ref().unwrap_or(&unknown);
     let kind = match obstacle {
         Obstacle::NotAccepted => ConditionType::Accepted,
-        Obstacle::Halted | Obstacle::TakingUp | Obstacle::TargetBusy | Obstacle::TooMany => ConditionType::Routed,
+        Obstacle::Halted | Obstacle::SwitchUnread | Obstacle::TakingUp | Obstacle::TargetBusy | Obstacle::TooMany => {
+            ConditionType::Routed
+        }
     };
     let news = observed.status.conditions.iter().all(|condition| condition.reason != *reason);
     let note = news.then(|| Note::refused(reason, message));

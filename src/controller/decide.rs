@@ -44,6 +44,8 @@ pub(crate) enum RunState {
 pub(crate) enum Obstacle {
     /// The switch of the operator.
     Halted,
+    /// Nobody has seen the switch of the operator yet.
+    SwitchUnread,
     /// The object is invalid, or names what does not exist.
     NotAccepted,
     /// Runs that another process began have to be taken up first.
@@ -120,6 +122,8 @@ pub(crate) const fn decide(it: Situation) -> Decision {
 /// No run, and no result yet.
 const fn begin(it: Situation) -> Decision {
     match (it.under_way, it.held, it.obstacle) {
+        // Its faults must not be on again before the switch is known, nor may it end because that is not known yet.
+        (true, true, Some(Obstacle::SwitchUnread)) => Decision::Nothing,
         // Halted or not, invalid by now or not: a run that was begun is ended by the engine, which knows how.
         (true, true, _) => Decision::TakeUp,
         (_, _, Some(obstacle)) => Decision::Refuse(obstacle),
@@ -149,9 +153,10 @@ mod tests {
         ResultState::Inconclusive,
     ];
     const RUNS: [RunState; 3] = [RunState::None, RunState::Going, RunState::Ended];
-    const OBSTACLES: [Option<Obstacle>; 6] = [
+    const OBSTACLES: [Option<Obstacle>; 7] = [
         None,
         Some(Obstacle::Halted),
+        Some(Obstacle::SwitchUnread),
         Some(Obstacle::NotAccepted),
         Some(Obstacle::TakingUp),
         Some(Obstacle::TargetBusy),
@@ -226,6 +231,7 @@ mod tests {
                 Decision::TakeUp => {
                     assert!(it.held && it.under_way && !it.deleting && !it.state.is_final(), "{it:?}");
                     assert_eq!(it.run, RunState::None, "{it:?}");
+                    assert_ne!(it.obstacle, Some(Obstacle::SwitchUnread), "{it:?}");
                 }
                 Decision::Hold => assert!(!it.deleting && it.obstacle.is_none(), "{it:?}"),
                 Decision::LetGo => assert_ne!(it.run, RunState::Going, "{it:?}"),
@@ -243,5 +249,16 @@ mod tests {
                 assert!(matches!(decision, Decision::Stop(_)), "{it:?}");
             }
         }
+    }
+    #[test]
+    fn before_the_switch_of_the_operator_was_seen_nothing_begins_and_nothing_is_ended_for_that() {
+        for it in all().filter(|it| it.leading && it.obstacle == Some(Obstacle::SwitchUnread)) {
+            let decision = decide(it);
+            assert!(!matches!(decision, Decision::Start | Decision::Hold | Decision::TakeUp), "{it:?}");
+            assert_ne!(decision, Decision::Stop(Reason::Halted), "{it:?}");
+        }
+        let begun = Situation { state: ResultState::Started, under_way: true, ..WAITING };
+        assert_eq!(decide(Situation { obstacle: Some(Obstacle::SwitchUnread), ..begun }), Decision::Nothing);
+        assert_eq!(decide(begun), Decision::TakeUp);
     }
 }

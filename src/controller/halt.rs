@@ -9,6 +9,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
+use super::decide::Obstacle;
 use crate::proxy::Moment;
 
 /// The ConfigMap's name.
@@ -34,13 +35,20 @@ pub(crate) struct Switch {
 }
 
 impl Switch {
-    /// Whether a run may start: somebody has looked, and it is not halted.
-    pub(crate) fn obstacle(&self) -> Option<String> {
+    /// What keeps a run from starting, with a message: it is halted, or nobody has looked yet.
+    pub(crate) fn obstacle(&self) -> Option<(Obstacle, String)> {
         match &self.halted {
-            Some(reason) => Some(reason.clone()),
-            None if self.seen == Moment::default() => Some("the halt switch could not be read yet".to_owned()),
+            Some(reason) => Some((Obstacle::Halted, reason.clone())),
+            None if !self.is_known() => {
+                Some((Obstacle::SwitchUnread, "the halt switch could not be read yet".to_owned()))
+            }
             None => None,
         }
+    }
+
+    /// Whether somebody has looked.
+    pub(crate) fn is_known(&self) -> bool {
+        self.seen != Moment::default()
     }
 }
 
@@ -98,7 +106,7 @@ mod tests {
     fn the_reason_is_told_and_nothing_starts_before_the_first_look() {
         let data = [(HALTED, "true"), (REASON, "incident 7")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
         assert_eq!(halted(&data).as_deref(), Some("halted: incident 7"));
-        assert!(Switch::default().obstacle().is_some());
+        assert_eq!(Switch::default().obstacle().map(|(obstacle, _)| obstacle), Some(Obstacle::SwitchUnread));
         assert_eq!(Switch { halted: None, seen: Moment::now() }.obstacle(), None);
     }
 }

@@ -184,8 +184,8 @@ pub(crate) fn observe<P: Paths>(context: &Context<P>, object: Arc<DynamicObject>
     let begins = situation.leading && !situation.deleting && run == RunState::None && !state.is_final();
     let scenario = begins.then(|| resolve(context, &object));
     let mut refusal = None;
-    if let Some(message) = halted {
-        situation.obstacle = Some(Obstacle::Halted);
+    if let Some((obstacle, message)) = halted {
+        situation.obstacle = Some(obstacle);
         refusal = Some(Refusal { reason: reason::HALTED, message });
     } else if let Some(scenario) = &scenario {
         let found = obstacle(context, &uid, scenario);

@@ -279,14 +279,28 @@ async fn work<P: Paths>(
         .await;
 }
 
-/// Stops every run when the operator says so.
+/// Stops every run when the operator says so, and looks at everything once it is known what he says.
 async fn heed_switch<P: Paths>(context: Arc<Context<P>>) {
-    let mut halt = context.halt.clone();
+    let (mut halt, mut known) = (context.halt.clone(), false);
     while halt.changed().await.is_ok() {
-        let halted = halt.borrow_and_update().halted.clone();
+        let (halted, is_known) = {
+            let switch = halt.borrow_and_update();
+            (switch.halted.clone(), switch.is_known())
+        };
         if let Some(reason) = halted {
             context.runs.stop_all(&reason);
         }
+        if is_known && !known {
+            ask_for_all(&context).await;
+        }
+        known |= is_known;
+    }
+}
+
+/// Has every Experiment looked at.
+async fn ask_for_all<P: Paths>(context: &Context<P>) {
+    for object in context.experiments.iter().flat_map(Store::state) {
+        context.ask(&object).await;
     }
 }
 
@@ -301,9 +315,7 @@ async fn heed_reign<P: Paths>(context: Arc<Context<P>>) {
             if let Err(error) = meshes::write(context.client.clone(), &context.settings.namespace).await {
                 tracing::warn!(%error, "the Mesh of our own proxy could not be written");
             }
-            for object in context.experiments.iter().flat_map(Store::state) {
-                context.ask(&object).await;
-            }
+            ask_for_all(&context).await;
         } else if !leads && led {
             let abandoned = context.runs.abandon().await;
             tracing::warn!(abandoned, "runs are left to the next leader");
