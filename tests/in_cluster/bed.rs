@@ -63,9 +63,10 @@ impl Bed {
     }
 
     /// What is in the cluster, for somebody who has to find out what went wrong.
-    fn state(&self) -> String {
-        let commands = "kubectl get pods -A -o wide; kubectl get exp -A -o yaml | sed -n '/^  status:/,$p'
-            kubectl get events -A | tail -n 20
+    pub fn state(&self) -> String {
+        let commands = "date -u; kubectl get pods -A -o wide; kubectl get exp -A -o yaml | sed -n '/^  status:/,$p'
+            kubectl get services,endpointslices -A
+            kubectl get events -A --sort-by=.lastTimestamp -o custom-columns=:.lastTimestamp,:.involvedObject.name,:.message | tail -n 50
             kubectl logs -n glooshot -l app.kubernetes.io/name=glooshot-controller --tail=20";
         let output =
             Command::new("bash").args(["-c", &format!("{}\n({commands}) 2>&1", self.chosen)]).output().unwrap();

@@ -54,7 +54,7 @@ pub fn the_leader(stage: &Stage) {
         victims::kill(&stage.bed, &victims::find(&stage.bed, &format!("-n glooshot {pod}")))
     });
     seen.assert_faults_end_within(Duration::from_secs(6));
-    seen.log.assert_none_failed(seen.died);
+    seen.log.assert_none_failed();
 }
 
 /// Both controllers and all proxies.
@@ -77,7 +77,7 @@ pub fn the_api_server(stage: &Stage) {
         died
     });
     seen.assert_faults_end_within(Duration::from_secs(16));
-    seen.log.assert_none_failed(seen.died);
+    seen.log.assert_none_failed();
 }
 
 /// The pods of the controller.

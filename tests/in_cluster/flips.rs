@@ -29,8 +29,8 @@ pub fn under_load(stage: &Stage) {
         new.0.len(),
         kept.0.len()
     );
-    new.assert_none_failed(began);
-    kept.assert_none_failed(began);
+    new.assert_none_failed();
+    kept.assert_none_failed();
     assert_eq!(status["result"]["state"], "Succeeded", "{status:#}");
     let report = stage.bed.get("reports -n bookinfo load");
     let values = report.pointer("/spec/failureConditionHistory/0/failureConditionSnapshots");
@@ -72,7 +72,7 @@ pub fn applied_again(stage: &Stage) {
             status["result"]["state"],
             status["result"]["failureReport"]
         );
-        log.assert_none_failed(began);
+        log.assert_none_failed();
         assert_eq!(status["result"]["state"], "Inconclusive", "{status:#}");
         assert_eq!(status["result"]["failureReport"]["failure_type"], "interrupted", "{status:#}");
         assert_owners(stage, &target, flags.is_none());

@@ -36,6 +36,7 @@ fn users_of_a_redirected_service_get_what_they_should_whatever_happens() {
         let played = catch_unwind(AssertUnwindSafe(|| play(&stage)));
         eprintln!("{sentence}: {:.0?}{}", began.elapsed(), if played.is_ok() { "" } else { ", FAILED" });
         if played.is_err() {
+            eprintln!("{}", stage.bed.state());
             failed.push(sentence);
         }
     }

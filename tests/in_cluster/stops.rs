@@ -35,7 +35,7 @@ pub fn by_conditions(stage: &Stage) {
         stage.shell(&format!("kubectl delete exp -n bookinfo {} --wait=false", target.name));
     }
     for traffic in traffic {
-        traffic.finish().assert_none_failed(Instant::now());
+        traffic.finish().assert_none_failed();
     }
     latencies.sort_unstable();
     let (median, max) = (latencies[latencies.len() / 2], latencies[latencies.len() - 1]);
@@ -82,7 +82,7 @@ pub fn by_people(stage: &Stage) {
             last - before
         );
         assert!(took <= BY_A_PERSON, "{}: faults went on for {took:?}", target.name);
-        log.assert_none_failed(before);
+        log.assert_none_failed();
         within(PATIENCE, "the Service is no longer ours", || {
             let annotations =
                 stage.bed.get(&format!("service -n bookinfo {}", target.name))["metadata"]["annotations"].clone();

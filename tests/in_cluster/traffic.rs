@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     io::{self, ErrorKind},
     net::SocketAddr,
     sync::{
@@ -12,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -49,6 +51,29 @@ pub struct Seen {
     pub over: Instant,
     /// What became of it.
     pub fate: Fate,
+    /// How it went there.
+    pub way: Way,
+}
+
+/// The way of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    to: SocketAddr,
+    /// Over a connection that earlier requests had used.
+    kept: bool,
+    /// From where, and how long it took to be connected, if it ever was.
+    connected: Option<(SocketAddr, Duration)>,
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { to, .. } = self;
+        match self.connected {
+            None => write!(f, "to {to}, never connected"),
+            Some((from, _)) if self.kept => write!(f, "{from} to {to}, over a kept connection"),
+            Some((from, took)) => write!(f, "{from} to {to}, over a new connection, made in {took:.0?}"),
+        }
+    }
 }
 
 /// Requests that are sent until this is finished or dropped.
@@ -151,10 +176,40 @@ impl Log {
 
     /// No request failed.
     #[track_caller]
-    pub fn assert_none_failed(&self, began: Instant) {
-        let failed: Vec<String> =
-            self.failed().take(10).map(|seen| format!("at {:.3?}: {:?}", seen.sent - began, seen.fate)).collect();
-        assert!(failed.is_empty(), "{} of {} failed, such as {failed:#?}", self.failed().count(), self.0.len());
+    pub fn assert_none_failed(&self) {
+        let Some(first) = self.0.first() else { return };
+        let failed: Vec<String> = self.failed().take(REPORTED).map(|seen| self.story(seen, first.sent)).collect();
+        let (count, all) = (self.failed().count(), self.0.len());
+        assert!(failed.is_empty(), "{count} of {all} failed: {failed:#?}\nall since {}", self.phases().join(", "));
+    }
+
+    /// What became of a request, with those before and behind it, for somebody who has to find out why.
+    fn story(&self, seen: &Seen, began: Instant) -> String {
+        let wall = Timestamp::now() - SignedDuration::try_from(seen.sent.elapsed()).unwrap();
+        let (at, took) = (seen.sent - began, seen.over - seen.sent);
+        format!("{wall:.3} ({at:.3?} after the first), {}: {:?} after {took:.3?}", seen.way, seen.fate)
+    }
+
+    /// When answers changed from the service's to ours, or back.
+    fn phases(&self) -> Vec<String> {
+        let whole = self.0.iter().filter(|seen| !matches!(seen.fate, Fate::Failed(_)));
+        let mut phases: Vec<(&Seen, usize)> = Vec::new();
+        for seen in whole {
+            match phases.last_mut() {
+                Some((first, count)) if first.fate == seen.fate => *count += 1,
+                _ => phases.push((seen, 1)),
+            }
+        }
+        let began = self.0.first().map(|seen| seen.sent);
+        let at = |seen: &Seen| seen.sent - began.unwrap_or(seen.sent);
+        phases.iter().map(|(first, count)| format!("{:.3?} {count} {:?}", at(first), first.fate)).collect()
+    }
+
+    /// How long the slowest took to be connected, and to be over.
+    pub fn slowest(&self) -> (Duration, Duration) {
+        let connected = self.0.iter().filter_map(|seen| seen.way.connected).map(|(_, took)| took);
+        let over = self.0.iter().map(|seen| seen.over - seen.sent);
+        (connected.max().unwrap_or_default(), over.max().unwrap_or_default())
     }
 
     /// When the last answer of ours came, before a second without any; the time itself if none came.
@@ -201,6 +256,8 @@ impl Log {
     }
 }
 
+/// How many requests that failed are told of.
+const REPORTED: usize = 20;
 /// Between two phases of a run.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -215,9 +272,8 @@ async fn one_connection_each(to: SocketAddr, per_second: u64, log: Arc<Mutex<Vec
             sent += 1;
             let log = log.clone();
             requests.spawn(async move {
-                let sent = Instant::now();
-                let fate = fate(&ask(to, &mut None, "close").await);
-                log.lock().unwrap().push(Seen { sent, over: Instant::now(), fate });
+                let seen = ask(to, &mut None, "close").await;
+                log.lock().unwrap().push(seen);
             });
         }
         while requests.try_join_next().is_some() {}
@@ -235,9 +291,8 @@ async fn keep_connections(to: SocketAddr, connections: usize, log: Arc<Mutex<Vec
             let mut beat = interval(REST);
             while !stop.load(Ordering::Relaxed) {
                 beat.tick().await;
-                let sent = Instant::now();
-                let fate = fate(&ask(to, &mut kept, "keep-alive").await);
-                log.lock().unwrap().push(Seen { sent, over: Instant::now(), fate });
+                let seen = ask(to, &mut kept, "keep-alive").await;
+                log.lock().unwrap().push(seen);
             }
         });
     }
@@ -254,19 +309,25 @@ fn fate(answer: &io::Result<Message>) -> Fate {
 }
 
 /// One request and its answer, over the connection that is kept, if there is one.
-async fn ask(to: SocketAddr, kept: &mut Option<TcpStream>, connection: &str) -> io::Result<Message> {
+async fn ask(to: SocketAddr, kept: &mut Option<TcpStream>, connection: &str) -> Seen {
     let request = format!("GET /ratings/7 HTTP/1.1\r\nHost: ratings\r\nConnection: {connection}\r\n\r\n");
-    let exchanged = timeout(ANSWERED_WITHIN, exchange(to, kept.take(), request.as_bytes())).await;
-    let (answer, stream) = exchanged.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))?;
-    *kept = Some(stream).filter(|_| !answer.says_close());
-    Ok(answer)
+    let sent = Instant::now();
+    let mut way = Way { to, kept: kept.is_some(), connected: None };
+    let exchanged = timeout(ANSWERED_WITHIN, exchange(kept.take(), request.as_bytes(), &mut way)).await;
+    let answer = exchanged.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into())).map(|(answer, stream)| {
+        *kept = Some(stream).filter(|_| !answer.says_close());
+        answer
+    });
+    Seen { sent, over: Instant::now(), fate: fate(&answer), way }
 }
 
-async fn exchange(to: SocketAddr, kept: Option<TcpStream>, request: &[u8]) -> io::Result<(Message, TcpStream)> {
+async fn exchange(kept: Option<TcpStream>, request: &[u8], way: &mut Way) -> io::Result<(Message, TcpStream)> {
+    let began = Instant::now();
     let mut stream = match kept {
         Some(stream) => stream,
-        None => TcpStream::connect(to).await?,
+        None => TcpStream::connect(way.to).await?,
     };
+    way.connected = Some((stream.local_addr()?, began.elapsed()));
     stream.write_all(request).await?;
     let mut bytes = Vec::new();
     loop {
