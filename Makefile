@@ -48,11 +48,11 @@ test: deps lint ## Everything with its small numbers: lint, unit, property and b
 	$(SUITE) bed tests/cluster/build.sh
 	$(SUITE) api-server $(TEST) --test api_server
 	$(SUITE) controller $(TEST) --test controller
-	$(SUITE) in-cluster $(TEST) --test in_cluster tutorial -- --nocapture
+	GLOOSHOT_SCENE=tutorial $(SUITE) in-cluster $(TEST) --test in_cluster -- --nocapture
 	@$(SUITE) --summary
 
-scenes: ## Deaths, flips and stops in a real cluster, and what its users notice of them: 4 minutes, needs root
-	$(TEST) --test in_cluster on_one_bed -- --nocapture
+scenes: ## The tutorial, deaths, flips, stops and changes in one real cluster, and what its users notice of them; needs root
+	$(TEST) --test in_cluster -- --nocapture
 
 drill: deps ## The same tests with their large numbers
 	GLOOSHOT_DRILL=1 $(CARGO) test --profile drill --workspace --no-fail-fast

@@ -66,6 +66,12 @@ pub const CLUSTER_STOPS: Scale = Scale { small: 3, large: 50 };
 /// Seconds in which a cluster has no controller.
 #[allow(dead_code, reason = "only the suite in-cluster has one")]
 pub const ALONE_SECONDS: Scale = Scale { small: 5, large: 180 };
+/// Seconds in which a node's kube-proxy stands still.
+#[allow(dead_code, reason = "only the suite in-cluster has one")]
+pub const KUBE_PROXY_STOPPED_SECONDS: Scale = Scale { small: 5, large: 10 };
+/// Seconds in which a node is cut off: in the drill until Kubernetes has given it up.
+#[allow(dead_code, reason = "only the suite in-cluster has one")]
+pub const NODE_AWAY_SECONDS: Scale = Scale { small: 15, large: 90 };
 
 impl Scale {
     /// The number for this run.

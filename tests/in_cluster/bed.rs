@@ -79,6 +79,14 @@ impl Bed {
         script("on.sh", &[&[self.number.as_str(), node], arguments].concat())
     }
 
+    /// Cuts a node off from everybody (`down`), or connects it again (`up`).
+    pub fn link(&self, node: &str, state: &str) {
+        let node = node.trim_start_matches("node");
+        let command = ["link", "set", &format!("gsbed{}n{node}", self.number), state].map(str::to_owned);
+        let Output { status, stderr, .. } = Command::new("ip").args(&command).output().unwrap();
+        assert!(status.success(), "{command:?}: {}", String::from_utf8_lossy(&stderr));
+    }
+
     /// An object as JSON.
     #[track_caller]
     pub fn get(&self, arguments: &str) -> Value {

@@ -25,7 +25,7 @@ const OFF_ALLOWANCE: Duration = Duration::from_secs(10);
 const SLACK: Duration = Duration::from_millis(300);
 
 /// What was seen of a run in which something died.
-struct Seen {
+pub struct Seen {
     target: Target,
     status: Value,
     log: Log,
@@ -34,42 +34,42 @@ struct Seen {
 }
 
 /// One of two proxies: the other goes on, and so does the run.
-pub fn one_proxy(stage: &Stage) {
-    let seen = run(stage, "one-proxy", |target| victims::kill(&stage.bed, &proxies(stage, target)[..1]));
+pub fn one_proxy(stage: &Stage<'_>) {
+    let seen = while_aborting(stage, "one-proxy", |target| victims::kill(stage.bed, &proxies(stage, target)[..1]));
     seen.assert_recovers_within(Duration::from_secs(15));
 }
 
 /// All of a Service's proxies.
-pub fn all_proxies(stage: &Stage) {
-    let seen = run(stage, "all-proxies", |target| victims::kill(&stage.bed, &proxies(stage, target)));
+pub fn all_proxies(stage: &Stage<'_>) {
+    let seen = while_aborting(stage, "all-proxies", |target| victims::kill(stage.bed, &proxies(stage, target)));
     seen.assert_recovers_within(Duration::from_secs(15));
 }
 
 /// The controller that leads: nobody renews the plan, until the other leads.
-pub fn the_leader(stage: &Stage) {
-    let seen = run(stage, "leader", |_| {
+pub fn the_leader(stage: &Stage<'_>) {
+    let seen = while_aborting(stage, "leader", |_| {
         let lease = "lease -n glooshot glooshot-controller -o jsonpath='{.spec.holderIdentity}'";
         let holder = stage.shell(&format!("kubectl get {lease}"));
         let (pod, _) = holder.rsplit_once('_').unwrap();
-        victims::kill(&stage.bed, &victims::find(&stage.bed, &format!("-n glooshot {pod}")))
+        victims::kill(stage.bed, &victims::find(stage.bed, &format!("-n glooshot {pod}")))
     });
     seen.assert_faults_end_within(Duration::from_secs(6));
     seen.log.assert_none_failed();
 }
 
 /// Both controllers and all proxies.
-pub fn everything(stage: &Stage) {
-    let seen = run(stage, "everything", |target| {
-        let controllers = victims::find(&stage.bed, CONTROLLERS);
-        victims::kill(&stage.bed, &[controllers, proxies(stage, target)].concat())
+pub fn everything(stage: &Stage<'_>) {
+    let seen = while_aborting(stage, "everything", |target| {
+        let controllers = victims::find(stage.bed, CONTROLLERS);
+        victims::kill(stage.bed, &[controllers, proxies(stage, target)].concat())
     });
     seen.assert_faults_end_within(Duration::from_secs(1));
     seen.assert_recovers_within(Duration::from_secs(15));
 }
 
 /// The API server does not answer for a while: the plan is not renewed past the lease.
-pub fn the_api_server(stage: &Stage) {
-    let seen = run(stage, "api-server", |_| {
+pub fn the_api_server(stage: &Stage<'_>) {
+    let seen = while_aborting(stage, "api-server", |_| {
         let died = Instant::now();
         stage.bed.on("node1", &["-STOP", "kube-apiserver"]);
         let_pass(Duration::from_secs(API_SERVER_AWAY_SECONDS.get()));
@@ -83,13 +83,13 @@ pub fn the_api_server(stage: &Stage) {
 /// The pods of the controller.
 pub const CONTROLLERS: &str = "-n glooshot -l app.kubernetes.io/name=glooshot-controller";
 
-fn proxies(stage: &Stage, target: &Target) -> Vec<victims::Victim> {
+fn proxies(stage: &Stage<'_>, target: &Target) -> Vec<victims::Victim> {
     let uid = target.before["metadata"]["uid"].as_str().unwrap();
-    victims::find(&stage.bed, &format!("-n bookinfo -l glooshot.solo.io/service-uid={uid}"))
+    victims::find(stage.bed, &format!("-n shop -l glooshot.solo.io/service-uid={uid}"))
 }
 
 /// Aborts every request, lets something die, which says when, and waits for the end.
-fn run(stage: &Stage, name: &str, death: impl FnOnce(&Target) -> Instant) -> Seen {
+pub fn while_aborting(stage: &Stage<'_>, name: &str, death: impl FnOnce(&Target) -> Instant) -> Seen {
     let target = stage.target(name, Owner::ClientSide);
     let traffic = Traffic::new_connections(target.address, RATE);
     let seconds = DEATH_RUN_SECONDS.get();
@@ -147,7 +147,7 @@ impl Seen {
     }
 
     #[track_caller]
-    fn assert_recovers_within(&self, limit: Duration) {
+    pub fn assert_recovers_within(&self, limit: Duration) {
         let took = self.recovers();
         assert!(took <= limit, "{}: requests failed for {took:?}", self.target.name);
     }

@@ -12,9 +12,8 @@ use crate::harness::{patience::let_pass, scale::NEW_CONNECTIONS};
 const KEPT: usize = 50;
 
 /// A whole run without faults, with many new connections and some from before.
-pub fn under_load(stage: &Stage) {
+pub fn under_load(stage: &Stage<'_>) {
     let target = stage.target("load", Owner::ClientSide);
-    let began = Instant::now();
     let kept = Traffic::kept_connections(target.address, KEPT);
     let new = Traffic::new_connections(target.address, NEW_CONNECTIONS.get());
     new.first(&Fate::Good, Instant::now(), PATIENCE);
@@ -23,16 +22,16 @@ pub fn under_load(stage: &Stage) {
     // Until everybody has heard of it, and a proxy that nobody comes to may go.
     let_pass(Duration::from_secs(3));
     let (new, kept) = (new.finish(), kept.finish());
-    let slowest = new.0.iter().map(|seen| seen.over - seen.sent).max();
+    let (connected, over) = new.slowest();
     eprintln!(
-        "  {} requests over new connections, {} over {KEPT} kept ones; the slowest took {slowest:.0?}",
+        "  {} requests over new connections, {} over {KEPT} kept ones; the slowest was connected after {connected:.0?}, and over after {over:.0?}",
         new.0.len(),
         kept.0.len()
     );
     new.assert_none_failed();
     kept.assert_none_failed();
     assert_eq!(status["result"]["state"], "Succeeded", "{status:#}");
-    let report = stage.bed.get("reports -n bookinfo load");
+    let report = stage.bed.get("reports -n shop load");
     let values = report.pointer("/spec/failureConditionHistory/0/failureConditionSnapshots");
     let measured = values.and_then(|it| it.as_array()).is_some_and(|all| all.iter().any(|it| it["value"] == 0.0));
     assert!(measured, "no request was measured, so none came through a proxy: {report:#}");
@@ -40,7 +39,7 @@ pub fn under_load(stage: &Stage) {
 }
 
 /// The owner applies the Service, client side or server side, or another manager does by force.
-pub fn applied_again(stage: &Stage) {
+pub fn applied_again(stage: &Stage<'_>) {
     const BY_FORCE: &str = "--server-side --force-conflicts --field-manager=another";
     let cases = [
         ("again-client-side", Owner::ClientSide, None),
@@ -80,8 +79,8 @@ pub fn applied_again(stage: &Stage) {
 }
 
 /// The Service selects what its owner wrote, and nothing of it is ours; all is as before where only the owner wrote.
-fn assert_owners(stage: &Stage, target: &Target, alone: bool) {
-    let service = stage.bed.get(&format!("service -n bookinfo {}", target.name));
+fn assert_owners(stage: &Stage<'_>, target: &Target, alone: bool) {
+    let service = stage.service(target);
     assert_eq!(service["spec"]["selector"], target.before["spec"]["selector"], "{service:#}");
     assert!(service["metadata"]["annotations"]["glooshot.solo.io/redirect"].is_null(), "{service:#}");
     let managers = service["metadata"]["managedFields"].as_array().unwrap();

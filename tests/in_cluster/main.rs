@@ -18,8 +18,10 @@ mod traffic;
 mod victims;
 
 // The tests.
+mod changes;
 mod deaths;
 mod flips;
+mod nodes;
 mod on_one_bed;
 mod stops;
 mod tutorial;

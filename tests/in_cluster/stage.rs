@@ -1,4 +1,4 @@
-//! A bed with Glooshot in it, a service with two pods, and as many Services in front of it as there are experiments.
+//! A namespace with a service of two pods, and as many Services in front of it as there are experiments.
 
 use std::{
     net::SocketAddr,
@@ -20,7 +20,7 @@ pub const PATIENCE: Duration = Duration::from_secs(90);
 const SERVICE: &str = "
 apiVersion: apps/v1
 kind: Deployment
-metadata: {name: ratings, namespace: bookinfo}
+metadata: {name: ratings}
 spec:
   replicas: 2
   selector: {matchLabels: {app: ratings}}
@@ -33,14 +33,17 @@ spec:
       - name: ratings
         image: IMAGE
         args: [bookinfo, ratings, --listen=0.0.0.0:9080]
-        readinessProbe: {httpGet: {path: /health, port: 9080}, periodSeconds: 1}
+        # Without a request it would be served last of all pods: on a busy machine that looks like requests that are lost.
+        resources: {requests: {cpu: 100m}}
+        readinessProbe: {httpGet: {path: /health, port: 9080}, periodSeconds: 1, timeoutSeconds: 5, failureThreshold: 6}
 ";
 
 /// The cluster, its user, and what the user has in it.
 #[derive(Debug)]
-pub struct Stage {
+pub struct Stage<'a> {
     /// The cluster.
-    pub bed: Bed,
+    pub bed: &'a Bed,
+    namespace: &'static str,
 }
 
 /// How the owner of a Service applies it.
@@ -82,31 +85,34 @@ impl Target {
 
 fn manifest(name: &str) -> String {
     format!(
-        "{{apiVersion: v1, kind: Service, metadata: {{name: {name}, namespace: bookinfo}}, \
+        "{{apiVersion: v1, kind: Service, metadata: {{name: {name}}}, \
          spec: {{selector: {{app: ratings}}, ports: [{{name: http, port: 9080, targetPort: 9080}}]}}}}"
     )
 }
 
-impl Stage {
-    /// Starts the cluster, installs Glooshot, and waits for the service.
-    pub fn set() -> Self {
-        let bed = Bed::start();
-        bed.shell(
-            "glooshot register
-             # Nothing here asks a Prometheus.
-             glooshot init --prometheus-url http://prometheus.invalid:9090
-             kubectl create namespace bookinfo
-             glooshot enable -n bookinfo",
-        );
+/// Glooshot in a cluster where the tutorial has not brought it.
+pub fn install(bed: &Bed) {
+    // Nothing in a scene asks a Prometheus.
+    bed.shell("glooshot register\nglooshot init --prometheus-url http://prometheus.invalid:9090");
+}
+
+impl<'a> Stage<'a> {
+    /// In a cluster with Glooshot in it: makes a namespace, and waits for the service in it.
+    pub fn set(bed: &'a Bed, namespace: &'static str) -> Self {
         let service = SERVICE.replace("IMAGE", "$GLOOSHOT_IMAGE");
-        bed.shell(&format!("kubectl apply -f - <<END\n{service}\nEND\nkubectl rollout status -n bookinfo deployment/ratings --timeout=60s"));
-        Self { bed }
+        bed.shell(&format!(
+            "kubectl create namespace {namespace}
+             glooshot enable -n {namespace}
+             kubectl apply -n {namespace} -f - <<END\n{service}\nEND
+             kubectl rollout status -n {namespace} deployment/ratings --timeout=90s"
+        ));
+        Self { bed, namespace }
     }
 
     /// A Service in front of the service, which answers.
     pub fn target(&self, name: &str, owner: Owner) -> Target {
         self.apply(&manifest(name), owner.flags());
-        let service = self.bed.get(&format!("service -n bookinfo {name}"));
+        let service = self.bed.get(&format!("service -n {} {name}", self.namespace));
         let address = format!("{}:9080", service["spec"]["clusterIP"].as_str().unwrap()).parse().unwrap();
         let target = Target { name: name.to_owned(), address, before: lasting(service), owner };
         let traffic = Traffic::new_connections(address, 20);
@@ -122,22 +128,51 @@ impl Stage {
     }
 
     fn apply(&self, manifest: &str, flags: &str) {
-        self.bed.shell(&format!("kubectl apply {flags} -f - <<'END'\n{manifest}\nEND"));
+        self.bed.shell(&format!("kubectl apply -n {} {flags} -f - <<'END'\n{manifest}\nEND", self.namespace));
     }
 
     /// Applies an Experiment on this target, named as it, that lasts so long; `more` is the rest of its inner spec.
     pub fn experiment(&self, target: &Target, seconds: u64, more: &str) {
         let name = &target.name;
-        let spec = format!("    duration: {seconds}s\n    routing: {{settle: 0s}}\n{}", more.replace("TARGET", name));
-        let head = format!(
-            "apiVersion: glooshot.solo.io/v1\nkind: Experiment\nmetadata: {{name: {name}, namespace: bookinfo}}"
+        let spec = format!(
+            "    duration: {seconds}s\n    routing: {{settle: 0s}}\n{}",
+            more.replace("{TARGET}", &format!("{{name: {name}, namespace: {}}}", self.namespace))
         );
+        let head = format!("apiVersion: glooshot.solo.io/v1\nkind: Experiment\nmetadata: {{name: {name}}}");
         self.apply(&format!("{head}\nspec:\n  spec:\n{spec}"), "");
     }
 
     /// The status of the Experiment on this target.
     pub fn status(&self, target: &Target) -> Value {
-        self.bed.get(&format!("exp -n bookinfo {}", target.name))["status"].clone()
+        self.bed.get(&format!("exp -n {} {}", self.namespace, target.name))["status"].clone()
+    }
+
+    /// The Service on this target.
+    pub fn service(&self, target: &Target) -> Value {
+        self.bed.get(&format!("service -n {} {}", self.namespace, target.name))
+    }
+
+    /// Waits until the Service selects the proxies.
+    #[track_caller]
+    pub fn selects_proxies(&self, target: &Target) {
+        self.selects(target, "!=");
+    }
+
+    /// Waits until the Service selects the real pods.
+    #[track_caller]
+    pub fn is_put_back(&self, target: &Target) {
+        self.selects(target, "=");
+    }
+
+    /// Looks seldom: each look costs what is measured meanwhile.
+    #[track_caller]
+    fn selects(&self, target: &Target, how: &str) {
+        let get = format!("kubectl get service -n {} {}", self.namespace, target.name);
+        let (app, seconds) = ("-o jsonpath={.spec.selector.app}", PATIENCE.as_secs());
+        self.shell(&format!(
+            "end=$((SECONDS + {seconds}))
+             until [ \"$({get} {app})\" {how} ratings ]; do [ $SECONDS -lt $end ]; sleep 0.3; done"
+        ));
     }
 
     /// Waits until the Experiment has a result and everything is put back; gives its status.
@@ -146,8 +181,8 @@ impl Stage {
         // A watch: to ask again and again would cost what is measured meanwhile.
         let seconds = limit.as_secs();
         self.shell(&format!(
-            "kubectl wait -n bookinfo exp/{} --for=condition=Restored --timeout={seconds}s",
-            target.name
+            "kubectl wait -n {} exp/{} --for=condition=Restored --timeout={seconds}s",
+            self.namespace, target.name
         ));
         let status = self.status(target);
         assert!(status["result"]["timeFinished"].is_string(), "{}: {status:#}", target.name);
@@ -157,7 +192,7 @@ impl Stage {
     /// The Service is as it was before.
     #[track_caller]
     pub fn assert_as_before(&self, target: &Target) {
-        let now = lasting(self.bed.get(&format!("service -n bookinfo {}", target.name)));
+        let now = lasting(self.service(target));
         assert_eq!(now, target.before, "{}: the Service is not as it was", target.name);
     }
 
@@ -169,7 +204,7 @@ impl Stage {
 
 /// Every request is answered in the place of the service.
 pub const ABORT: &str = "    faults:
-    - destinationServices: [{name: TARGET, namespace: bookinfo}]
+    - destinationServices: [{TARGET}]
       fault: {abort: {httpStatus: 500}, percentage: 100}
 ";
 /// Nothing is broken, and it is watched whether anything breaks.
@@ -177,7 +212,7 @@ pub const WATCH: &str = "    failureConditions:
     - name: errors
       trigger:
         traffic:
-          service: {name: TARGET, namespace: bookinfo}
+          service: {TARGET}
           metric: ErrorRate
           interval: 2s
           thresholdValue: 0.5
@@ -188,7 +223,7 @@ pub const TRIP: &str = "    failureConditions:
     - name: errors
       trigger:
         traffic:
-          service: {name: TARGET, namespace: bookinfo}
+          service: {TARGET}
           metric: ErrorRate
           interval: 1s
           excludeInjected: false

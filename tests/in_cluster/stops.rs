@@ -4,12 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::{
     stage::{ABORT, Owner, PATIENCE, Stage, TRIP},
-    traffic::{Fate, Traffic},
+    traffic::{Fate, Log, Traffic},
 };
-use crate::harness::{
-    patience::{let_pass, within},
-    scale::CLUSTER_STOPS,
-};
+use crate::harness::{patience::let_pass, scale::CLUSTER_STOPS};
 
 /// The bound of a stop by a condition.
 const LATENCY: Duration = Duration::from_millis(250);
@@ -19,24 +16,32 @@ const BY_A_PERSON: Duration = Duration::from_secs(1);
 const SERVICES: usize = 3;
 
 /// Runs that a condition ends, on Services with two proxies.
-pub fn by_conditions(stage: &Stage) {
+pub fn by_conditions(stage: &Stage<'_>) {
     let targets: Vec<_> = (0..SERVICES).map(|n| stage.target(&format!("stop-{n}"), Owner::ClientSide)).collect();
     let traffic: Vec<_> = targets.iter().map(|target| Traffic::new_connections(target.address, 50)).collect();
     let trials = usize::try_from(CLUSTER_STOPS.get()).unwrap();
     let mut latencies = Vec::new();
     for target in targets.iter().cycle().take(trials) {
-        stage.shell(&format!("kubectl delete exp -n bookinfo {} --ignore-not-found --timeout=90s", target.name));
+        stage.shell(&format!("kubectl delete exp -n shop {} --ignore-not-found --timeout=90s", target.name));
         stage.experiment(target, 60, &format!("{TRIP}{ABORT}"));
         let status = stage.ended(target, PATIENCE);
         assert_eq!(status["result"]["state"], "Failed", "{status:#}");
         let latency: f64 = status["stopLatency"].as_str().unwrap().trim_end_matches('s').parse().unwrap();
         latencies.push(Duration::from_secs_f64(latency));
         // The next on this Service has the same name; what is left of this one is put away meanwhile.
-        stage.shell(&format!("kubectl delete exp -n bookinfo {} --wait=false", target.name));
+        stage.shell(&format!("kubectl delete exp -n shop {} --wait=false", target.name));
     }
-    for traffic in traffic {
-        traffic.finish().assert_none_failed();
+    let logs: Vec<_> = traffic.into_iter().map(Traffic::finish).collect();
+    for log in &logs {
+        log.assert_none_failed();
     }
+    let slowest = logs.iter().map(Log::slowest).max().unwrap();
+    eprintln!(
+        "  {} requests; the slowest was connected after {:.0?}, over after {:.0?}",
+        logs.iter().map(|log| log.0.len()).sum::<usize>(),
+        slowest.0,
+        slowest.1
+    );
     latencies.sort_unstable();
     let (median, max) = (latencies[latencies.len() / 2], latencies[latencies.len() - 1]);
     eprintln!("  {} stops: p50 {median:.1?}, max {max:.1?}", latencies.len());
@@ -47,11 +52,9 @@ pub fn by_conditions(stage: &Stage) {
 }
 
 /// One run is deleted, and then everything is halted.
-pub fn by_people(stage: &Stage) {
-    let cases = [
-        ("deleted", "kubectl delete exp -n bookinfo deleted --wait=false"),
-        ("halted", "glooshot halt --reason drill"),
-    ];
+pub fn by_people(stage: &Stage<'_>) {
+    let cases =
+        [("deleted", "kubectl delete exp -n shop deleted --wait=false"), ("halted", "glooshot halt --reason drill")];
     let runs = cases.map(|(name, command)| {
         let target = stage.target(name, Owner::ClientSide);
         let traffic = Traffic::new_connections(target.address, 100);
@@ -83,11 +86,7 @@ pub fn by_people(stage: &Stage) {
         );
         assert!(took <= BY_A_PERSON, "{}: faults went on for {took:?}", target.name);
         log.assert_none_failed();
-        within(PATIENCE, "the Service is no longer ours", || {
-            let annotations =
-                stage.bed.get(&format!("service -n bookinfo {}", target.name))["metadata"]["annotations"].clone();
-            annotations["glooshot.solo.io/redirect"].is_null().then_some(())
-        });
+        stage.is_put_back(&target);
         stage.assert_as_before(&target);
     }
 }

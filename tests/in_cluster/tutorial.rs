@@ -1,10 +1,13 @@
 //! The tutorial in a cluster without a mesh: the commands are those of the document, in its order.
 
-use std::time::Instant;
+use std::{collections::VecDeque, time::Instant};
 
 use serde_json::Value;
 
-use super::{bed::Bed, document};
+use super::{
+    bed::Bed,
+    document::{self, Section},
+};
 
 const CHAPTER: &str = "In a cluster, without a mesh";
 
@@ -57,53 +60,80 @@ fn history(bed: &Bed, name: &str) -> Vec<Value> {
     history.as_array().unwrap_or_else(|| panic!("{report:#}")).clone()
 }
 
-#[test]
-fn the_tutorial_in_a_cluster_without_a_mesh() {
-    let bed = Bed::start();
-    let mut before = None;
-    for section in document::sections("docs/tutorial.md", CHAPTER) {
-        let started = Instant::now();
+/// The chapter, as far as it has been played.
+#[derive(Debug)]
+pub struct Tutorial<'a> {
+    bed: &'a Bed,
+    sections: VecDeque<Section>,
+    /// The Services of the application before anything is done to them.
+    before: Option<[Value; 2]>,
+}
+
+impl<'a> Tutorial<'a> {
+    /// From its first section on.
+    pub fn open(bed: &'a Bed) -> Self {
+        Self { bed, sections: document::sections("docs/tutorial.md", CHAPTER).into(), before: None }
+    }
+
+    /// Plays up to the section with this heading.
+    #[track_caller]
+    pub fn play_until(&mut self, heading: &str) {
+        while self.sections.front().is_some_and(|section| section.heading != heading) {
+            self.section();
+        }
+        assert!(!self.sections.is_empty(), "the document has no section {heading} any more");
+    }
+
+    /// Plays what is left, after which nothing of ours is left.
+    pub fn play_to_the_end(&mut self) {
+        while !self.sections.is_empty() {
+            self.section();
+        }
+        let left = self.bed.shell(
+            "kubectl get clusterroles,clusterrolebindings,validatingadmissionpolicies,crds -o name | grep glooshot || true",
+        );
+        assert_eq!(left, "", "something is left");
+    }
+
+    fn section(&mut self) {
+        let (bed, started) = (self.bed, Instant::now());
+        let section = self.sections.pop_front().unwrap();
         let said: Vec<String> = section.commands.iter().map(|commands| bed.shell(commands)).collect();
-        eprintln!("{}: {:.0?}", section.heading, started.elapsed());
+        eprintln!("  tutorial, {}: {:.0?}", section.heading, started.elapsed());
         match section.heading.as_str() {
             "Glooshot" => assert!(said.concat().contains("experiments.glooshot.solo.io"), "{said:?}"),
-            "The application" => before = Some(services(&bed)),
+            "The application" => self.before = Some(services(bed)),
             "A routing rule" => {
                 assert!(said.concat().contains("bookinfo-reviews-v4-9080"), "{said:?}");
-                assert_eq!(holder(&bed, "reviews"), "reviews-vulnerable");
+                assert_eq!(holder(bed, "reviews"), "reviews-vulnerable");
             }
             "An experiment" => {
-                let status = experiment(&bed, "abort-ratings-traffic");
+                let status = experiment(bed, "abort-ratings-traffic");
                 assert_failed(&status);
                 let latency: f64 = status["stopLatency"].as_str().unwrap().trim_end_matches('s').parse().unwrap();
                 eprintln!("stopped {latency} s after the request that crossed the threshold");
                 assert!(latency < 0.25, "{status:#}");
                 assert!(said.concat().contains("failureConditionHistory"), "{said:?}");
-                let last = history(&bed, "abort-ratings-traffic").pop().unwrap();
+                let last = history(bed, "abort-ratings-traffic").pop().unwrap();
                 let value = status["result"]["failureReport"]["value"].as_str().unwrap();
                 assert_eq!(last["value"].as_f64(), value.parse().ok(), "{last:#}");
-                let ratings = before.as_ref().map(|[ratings, _]: &[Value; 2]| ratings.clone());
-                assert_eq!(Some(service(&bed, "ratings")), ratings, "the Service is not as it was");
-                assert_eq!(holder(&bed, "reviews"), "reviews-vulnerable", "the rule holds it still");
+                let ratings = self.before.as_ref().map(|[ratings, _]: &[Value; 2]| ratings.clone());
+                assert_eq!(Some(service(bed, "ratings")), ratings, "the Service is not as it was");
+                assert_eq!(holder(bed, "reviews"), "reviews-vulnerable", "the rule holds it still");
             }
             "With a Prometheus query" => {
-                assert_failed(&experiment(&bed, "abort-ratings-metric"));
-                assert!(!history(&bed, "abort-ratings-metric").is_empty());
+                assert_failed(&experiment(bed, "abort-ratings-metric"));
+                assert!(!history(bed, "abort-ratings-metric").is_empty());
             }
             "The fix" => {
-                let status = experiment(&bed, "abort-ratings-traffic-repeat");
+                let status = experiment(bed, "abort-ratings-traffic-repeat");
                 assert!(status["injection"][0]["aborted"].as_u64().unwrap() > 0, "{status:#}");
                 assert!(status["result"]["failureReport"].is_null(), "{status:#}");
             }
             _ => {}
         }
         if ["The fix", "When something goes wrong"].contains(&section.heading.as_str()) {
-            assert_eq!(Some(services(&bed)), before, "the Services are not as they were");
+            assert_eq!(Some(services(bed)), self.before, "the Services are not as they were");
         }
     }
-    assert!(before.is_some(), "the document has no application any more");
-    let left = bed.shell(
-        "kubectl get clusterroles,clusterrolebindings,validatingadmissionpolicies,crds -o name | grep glooshot || true",
-    );
-    assert_eq!(left, "", "something is left");
 }

@@ -9,23 +9,35 @@ use super::{
 use crate::harness::{patience::let_pass, scale::ALONE_SECONDS};
 
 /// Controllers scaled to nothing, traffic for a while, rescue.
-pub fn rescue(stage: &Stage) {
+pub fn rescue(stage: &Stage<'_>) {
     let target = stage.target("alone", Owner::ClientSide);
     let traffic = Traffic::new_connections(target.address, 50);
     stage.experiment(&target, 600, ABORT);
     traffic.first(&Fate::Injected, Instant::now(), PATIENCE);
-    let began = Instant::now();
     stage.shell(
         "kubectl scale -n glooshot deployment/glooshot-controller --replicas=0
          kubectl wait -n glooshot pod -l app.kubernetes.io/name=glooshot-controller --for=delete --timeout=60s",
     );
     let gone = Instant::now();
     let good = traffic.first(&Fate::Good, gone, PATIENCE);
-    let_pass(Duration::from_secs(ALONE_SECONDS.get()));
-    let service = stage.bed.get("service -n bookinfo alone");
-    assert_ne!(service["spec"]["selector"], target.before["spec"]["selector"], "it is not redirected any more");
+    // What Kubernetes itself does goes on: the service is rolled twice, and every proxy is replaced by one that meets no controller.
+    let uid = target.before["metadata"]["uid"].as_str().unwrap();
+    let proxies = format!("-n shop -l glooshot.solo.io/service-uid={uid}");
+    stage.shell(&format!(
+        "kubectl rollout restart -n shop deployment/ratings
+         kubectl rollout status -n shop deployment/ratings --timeout=90s
+         kubectl rollout restart -n shop deployment/ratings
+         for pod in $(kubectl get pods {proxies} -o name); do
+           kubectl delete -n shop $pod --wait=false
+           kubectl rollout status deployment {proxies} --timeout=90s
+         done
+         kubectl rollout status -n shop deployment/ratings --timeout=90s"
+    ));
+    let_pass((gone + Duration::from_secs(ALONE_SECONDS.get())).saturating_duration_since(Instant::now()));
+    let selector = stage.service(&target)["spec"]["selector"].clone();
+    assert_ne!(selector, target.before["spec"]["selector"], "it is not redirected any more");
     let rescued = Instant::now();
-    let said = stage.shell("glooshot rescue -n bookinfo");
+    let said = stage.shell("glooshot rescue -n shop");
     stage.assert_as_before(&target);
     eprintln!("  good {:.2?} after the last controller; rescue took {:.0?}", good.over - gone, rescued.elapsed());
     let pods = stage.shell("kubectl get pods -n glooshot -l app.kubernetes.io/name=glooshot-controller -o name");
