@@ -16,8 +16,10 @@ mod program;
 #[path = "../../src/api/tests/cases/mod.rs"]
 mod cases;
 mod client;
+#[allow(dead_code, reason = "another test binary uses the rest")]
 mod control_plane;
 mod kubectl;
+mod kubelet;
 mod redirect_stage;
 
 // The tests.
