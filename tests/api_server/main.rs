@@ -18,6 +18,7 @@ mod cases;
 mod client;
 #[allow(dead_code, reason = "another test binary uses the rest")]
 mod control_plane;
+mod installation;
 mod kubectl;
 mod kubelet;
 mod redirect_stage;
@@ -28,6 +29,8 @@ mod bounds;
 mod commands;
 mod kubectl_views;
 mod lifecycle;
+mod policies;
+mod privileges;
 mod redirect;
 mod redirect_rules;
 mod registration;
