@@ -1,7 +1,6 @@
 //! Which cluster `glooshot register` speaks to, as whom, and what it says when that does not work.
 
 use std::{
-    fs,
     io::Read as _,
     net::TcpListener,
     process::{Command, Stdio},
@@ -11,24 +10,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::{NamedTempFile, TempDir};
 
 use super::{
-    control_plane::{ControlPlane, registered, unregistered},
+    control_plane::{ControlPlane, kubeconfig, registered, unregistered},
     harness::eventually,
     kubectl::Kubectl,
     program::{Ended, GLOOSHOT, glooshot},
 };
-
-/// A kubeconfig for `server` with the lines of a user.
-fn kubeconfig(server: &str, user: &str) -> NamedTempFile {
-    let file = NamedTempFile::new().unwrap();
-    let text = format!(
-        "apiVersion: v1\nkind: Config\ncurrent-context: only\n\
-         contexts: [{{name: only, context: {{cluster: it, user: me}}}}]\n\
-         clusters: [{{name: it, cluster: {{server: '{server}', insecure-skip-tls-verify: true}}}}]\n\
-         users: [{{name: me, user: {{{user}}}}}]\n"
-    );
-    fs::write(file.path(), text).unwrap();
-    file
-}
 
 #[track_caller]
 fn register_with(kubeconfig: &str, more: &[&str]) -> Ended {
@@ -43,18 +29,13 @@ fn explains(ended: &Ended, code: i32, words: &[&str]) {
     }
 }
 
-fn server(control_plane: &ControlPlane) -> String {
-    let template = "--output=jsonpath={.clusters[0].cluster.server}";
-    Kubectl::new(control_plane.kubeconfig()).succeeds(["config", "view", template])
-}
-
 /// A kubeconfig for a new ServiceAccount of this name.
 fn service_account(control_plane: &ControlPlane, name: &str) -> NamedTempFile {
     let kubectl = Kubectl::new(control_plane.kubeconfig());
     kubectl.run(["delete", "serviceaccount", name, "--ignore-not-found"]);
     kubectl.succeeds(["create", "serviceaccount", name]);
     let token = kubectl.succeeds(["create", "token", name]);
-    kubeconfig(&server(control_plane), &format!("token: '{}'", token.trim_end()))
+    kubeconfig(&control_plane.server(), &format!("token: '{}'", token.trim_end()))
 }
 
 #[test]
@@ -127,7 +108,7 @@ fn the_environment_names_the_kubeconfig_as_for_kubectl() {
 
 #[test]
 fn somebody_whom_the_cluster_does_not_know_is_told_to_log_in() {
-    let stranger = kubeconfig(&server(registered()), "token: nobody");
+    let stranger = kubeconfig(&registered().server(), "token: nobody");
     explains(
         &register_with(stranger.path().to_str().unwrap(), &[]),
         1,

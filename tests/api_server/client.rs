@@ -20,10 +20,20 @@ pub struct ApiClient {
 impl ApiClient {
     /// As the administrator of `control_plane`.
     pub fn of(control_plane: &ControlPlane) -> Self {
+        Self::with(control_plane, None)
+    }
+
+    /// As this user, by the administrator's right to be anybody.
+    pub fn acting_as(control_plane: &ControlPlane, user: &str) -> Self {
+        Self::with(control_plane, Some(user.to_owned()))
+    }
+
+    fn with(control_plane: &ControlPlane, user: Option<String>) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let kubeconfig = Kubeconfig::read_from(control_plane.kubeconfig()).unwrap();
         let client = runtime.block_on(async {
-            let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+            let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+            config.auth_info.impersonate = user;
             Client::try_from(config).unwrap()
         });
         Self { runtime, client }

@@ -1,6 +1,7 @@
 //! A control plane of the test bed: started when a test asks for it, gone when this process is.
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
@@ -8,6 +9,8 @@ use std::{
     thread,
     time::Duration,
 };
+
+use tempfile::NamedTempFile;
 
 use crate::{harness::patience::try_within, kubectl::Kubectl, program::glooshot};
 
@@ -43,6 +46,19 @@ pub fn unregistered() -> MutexGuard<'static, ControlPlane> {
     let own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
     own.kubectl(["delete", "crds", "--all", "--timeout=20s"]);
     own
+}
+
+/// A kubeconfig for `server` with the lines of a user.
+pub fn kubeconfig(server: &str, user: &str) -> NamedTempFile {
+    let file = NamedTempFile::new().unwrap();
+    let text = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: only\n\
+         contexts: [{{name: only, context: {{cluster: it, user: me}}}}]\n\
+         clusters: [{{name: it, cluster: {{server: '{server}', insecure-skip-tls-verify: true}}}}]\n\
+         users: [{{name: me, user: {{{user}}}}}]\n"
+    );
+    fs::write(file.path(), text).unwrap();
+    file
 }
 
 fn script(name: &str) -> Command {
@@ -96,6 +112,17 @@ impl ControlPlane {
     /// The same as text, for an argument.
     pub fn path(&self) -> &str {
         self.kubeconfig.to_str().unwrap()
+    }
+
+    /// The address of its API server.
+    pub fn server(&self) -> String {
+        let template = "--output=jsonpath={.clusters[0].cluster.server}";
+        Kubectl::new(&self.kubeconfig).succeeds(["config", "view", template])
+    }
+
+    /// Who has asked it for what: a line of JSON for each answer.
+    pub fn audit_log(&self) -> String {
+        fs::read_to_string(self.kubeconfig.ancestors().nth(2).unwrap().join("audit.log")).unwrap()
     }
 
     /// kubectl as its administrator.

@@ -6,6 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{control_plane::kubernetes, program::Ended};
@@ -55,4 +56,15 @@ impl Kubectl {
         assert_eq!(code, Some(0), "kubectl: {output}{errors}");
         output
     }
+}
+
+/// An object without what may differ before and after something was undone: versions, and when who has written.
+pub fn comparable(mut object: Value) -> Value {
+    let metadata = object["metadata"].as_object_mut().unwrap();
+    metadata.remove("resourceVersion");
+    metadata.remove("generation");
+    for entry in metadata.get_mut("managedFields").and_then(Value::as_array_mut).into_iter().flatten() {
+        entry.as_object_mut().unwrap().remove("time");
+    }
+    object
 }

@@ -16,8 +16,11 @@ mod program;
 #[path = "../../src/api/tests/cases/mod.rs"]
 mod cases;
 mod client;
+#[allow(dead_code, reason = "another test binary uses the rest")]
 mod control_plane;
+mod installation;
 mod kubectl;
+mod kubelet;
 mod redirect_stage;
 
 // The tests.
@@ -26,6 +29,8 @@ mod bounds;
 mod commands;
 mod kubectl_views;
 mod lifecycle;
+mod policies;
+mod privileges;
 mod redirect;
 mod redirect_rules;
 mod registration;

@@ -5,20 +5,9 @@ use std::time::{Duration, Instant};
 use glooshot::engine::data_path::{DataPath as _, PathError, PathEvent};
 use serde_json::{Value, json};
 
-use super::{control_plane::registered, redirect_stage::Stage};
+use super::{control_plane::registered, kubectl::comparable, redirect_stage::Stage};
 
 const REDIRECT: &str = "glooshot.solo.io/redirect";
-
-/// What may differ: versions, and when who has written.
-fn comparable(mut service: Value) -> Value {
-    let metadata = service["metadata"].as_object_mut().unwrap();
-    metadata.remove("resourceVersion");
-    metadata.remove("generation");
-    for entry in metadata["managedFields"].as_array_mut().unwrap() {
-        entry.as_object_mut().unwrap().remove("time");
-    }
-    service
-}
 
 fn original() -> Value {
     json!({"app": "ratings"})

@@ -55,7 +55,18 @@ pki_authority
 pki_certificate apiserver /CN=kube-apiserver "IP:$address"
 pki_kubeconfig admin /O=system:masters/CN=admin "$url"
 start etcd run_etcd "$state/etcd" "$address"
-start apiserver run_apiserver "$address" 10.96.0.0/16 --bind-address "$address" --endpoint-reconciler-type none
+# Who has asked for what, beside the kubeconfig's directory; what the API server does for itself is not of interest.
+cat >"$state/audit.yaml" <<END
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- {level: None, users: ["system:apiserver"]}
+- {level: Metadata}
+END
+start apiserver run_apiserver "$address" 10.96.0.0/16 --bind-address "$address" --endpoint-reconciler-type none \
+  --allow-privileged \
+  --audit-policy-file "$state/audit.yaml" --audit-log-path "$state/audit.log"
 deadline=$((SECONDS + 60))
 until ready; do
   [ "$SECONDS" -lt "$deadline" ] || fail "the API server is not ready after 60 s"

@@ -53,16 +53,17 @@ impl<'a> Stage<'a> {
     /// The same, with more arguments.
     #[track_caller]
     pub fn controller_with(&self, name: &str, more: &[&str]) -> Controller {
-        let mut arguments = vec!["controller", "--kubeconfig", self.control_plane.path(), "--name", name];
+        self.controller_at(self.kubeconfig(), name, "127.0.0.1:0", more)
+    }
+
+    /// The same, with the cluster of this kubeconfig, and at this address for proxies.
+    #[track_caller]
+    pub fn controller_at(&self, kubeconfig: &Path, name: &str, control: &str, more: &[&str]) -> Controller {
+        let mut arguments = vec!["controller", "--kubeconfig", kubeconfig.to_str().unwrap(), "--name", name];
         arguments.extend(["--namespace", &self.system, "--watch-namespace", &self.namespace, "--proxy-image", "none"]);
-        arguments.extend(["--listen-control", "127.0.0.1:0", "--listen-metrics", "127.0.0.1:0"]);
+        arguments.extend(["--listen-control", control, "--listen-metrics", "127.0.0.1:0"]);
         arguments.extend(more);
-        let program = Program::start(GLOOSHOT, &arguments, |line| line == "ready");
-        let address = |what: &str| {
-            let found = program.lines().into_iter().find_map(|line| Some(line.strip_prefix(what)?.parse().unwrap()));
-            found.unwrap_or_else(|| panic!("{what:?} was not said: {:?}", program.lines()))
-        };
-        Controller { control: address("control on "), metrics: address("metrics on "), program }
+        Controller::start(&arguments)
     }
 
     /// Stores an Experiment without faults.
@@ -143,6 +144,22 @@ pub struct Controller {
 }
 
 impl Controller {
+    /// One with these arguments that is ready.
+    #[track_caller]
+    pub fn start(arguments: &[&str]) -> Self {
+        let program = Program::start(GLOOSHOT, arguments, |line| line == "ready");
+        let address = |what: &str| {
+            let found = program.lines().into_iter().find_map(|line| Some(line.strip_prefix(what)?.parse().unwrap()));
+            found.unwrap_or_else(|| panic!("{what:?} was not said: {:?}", program.lines()))
+        };
+        Self { control: address("control on "), metrics: address("metrics on "), program }
+    }
+
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.program.id()
+    }
+
     /// Waits until it leads.
     #[track_caller]
     pub fn awaits_leading(&self) {

@@ -72,6 +72,15 @@ pub const KUBE_PROXY_STOPPED_SECONDS: Scale = Scale { small: 5, large: 10 };
 /// Seconds in which a node is cut off: in the drill until Kubernetes has given it up.
 #[allow(dead_code, reason = "only the suite in-cluster has one")]
 pub const NODE_AWAY_SECONDS: Scale = Scale { small: 15, large: 90 };
+/// Writes of a controller at which it dies, of each of two lives of an Experiment; all of them in the drill.
+#[allow(dead_code, reason = "only the suite controller has them")]
+pub const CRASHES: Scale = Scale { small: 2, large: 1_000 };
+/// Experiments at one time on the number of Services that follows.
+#[allow(dead_code, reason = "only the suite controller has them")]
+pub const CROWD_EXPERIMENTS: Scale = Scale { small: 12, large: 50 };
+/// Services that all of these want.
+#[allow(dead_code, reason = "only the suite controller has them")]
+pub const CROWD_SERVICES: Scale = Scale { small: 5, large: 20 };
 
 impl Scale {
     /// The number for this run.
