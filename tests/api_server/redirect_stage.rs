@@ -62,7 +62,7 @@ fn serve(pki: &Pki, tokens: Tokens) -> (Hub, SocketAddr, Background) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let server = Server::start(listener, certificate, tokens, Bounds::default()).unwrap();
         started.send((server.hub(), server.address())).unwrap();
-        std::future::pending().await
+        std::future::pending::<()>().await;
     });
     let (hub, address) = start.recv().unwrap();
     (hub, address, background)
