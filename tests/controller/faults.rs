@@ -111,7 +111,7 @@ fn two_experiments_never_have_one_target_at_one_time_and_the_second_says_whom_it
 
 #[test]
 fn many_that_are_created_at_one_moment_on_one_target_run_one_after_the_other() {
-    let stage = stage("crowd");
+    let stage = stage("one-target");
     let script = Script::default();
     let _controller = script.controller(&stage, "one");
     let names = ["a", "b", "c", "d"];
