@@ -83,7 +83,10 @@ fn validated(text: &str, experiment: &Experiment) {
     };
     match checked.resolve(&known()) {
         Ok(scenario) => {
-            let plan = Plan { experiment: Some(PlannedExperiment { armed: true, ..PlannedExperiment::of(&scenario, "") }), ..Plan::default() };
+            let plan = Plan {
+                experiment: Some(PlannedExperiment { armed: true, ..PlannedExperiment::of(&scenario, "") }),
+                ..Plan::default()
+            };
             assert_eq!(plan.check(), Ok(()), "{scenario:?}");
         }
         Err(violations) => says_where(text, &violations.into_iter().collect::<Vec<_>>()),
