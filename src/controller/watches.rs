@@ -16,10 +16,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::cluster::WATCH;
-
-/// Objects of one answer at the most, while a cache is filled.
-const PAGE: u32 = 500;
+use crate::cluster::{WATCH, pages::PAGE};
 
 /// What is watched: each of these namespaces by itself, or all together.
 pub(crate) fn scopes(namespaces: &[String]) -> Vec<Option<String>> {

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::{
     control_plane::{ControlPlane, kubeconfig},
     installation::{CONTROLLER, enable, install, objects},
-    stage::Controller,
-    target::{Target, is_let_go, state},
+    stage::{Controller, state},
+    target::{Target, is_let_go},
 };
 use crate::{harness::patience::within, program::glooshot};
 

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::{
     control_plane::registered,
     gateway::{Gateway, Side},
-    stage::Controller,
-    target::{Target, is_let_go, state},
+    stage::{Controller, state},
+    target::{Target, is_let_go},
 };
 use crate::harness::scale::CRASHES;
 

@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{control_plane::registered, scripted::Script, stage::Stage};
+use super::{
+    control_plane::registered,
+    scripted::Script,
+    stage::{Stage, state},
+};
 use crate::harness::{
     patience::within,
     scale::{CROWD_EXPERIMENTS, CROWD_SERVICES},
@@ -62,8 +66,7 @@ fn many_experiments_on_fewer_services_run_once_each_and_never_two_on_one_at_a_ti
     within(ALL, "all are over", || {
         let all = stage.kubectl.succeeds(["get", "experiments", "-n", "crowd", "-o=json"]);
         let all: Value = serde_json::from_str(&all).unwrap();
-        let states = all["items"].as_array().unwrap().iter().map(|it| it.pointer("/status/result/state").cloned());
-        let over = states.filter(|state| *state == Some(json!("Succeeded"))).count();
+        let over = all["items"].as_array().unwrap().iter().filter(|it| state(it) == Some("Succeeded")).count();
         (over == target.len()).then_some(())
     });
     let mut busy: BTreeMap<u64, String> = BTreeMap::new();

@@ -93,18 +93,17 @@ impl<'a> Stage<'a> {
 
     /// The result's state of an Experiment.
     pub fn state(&self, name: &str) -> Option<String> {
-        Some(self.get("experiment", name)?.pointer("/status/result/state")?.as_str()?.to_owned())
+        Some(state(&self.get("experiment", name)?)?.to_owned())
     }
 
     /// Waits until an Experiment is in this state; gives it. One that is over and in another will never be.
     #[track_caller]
-    pub fn awaits(&self, name: &str, state: &str) -> Value {
-        within(SOON, &format!("{name} is {state}"), || {
+    pub fn awaits(&self, name: &str, wanted: &str) -> Value {
+        within(SOON, &format!("{name} is {wanted}"), || {
             let object = self.get("experiment", name)?;
-            let found = object.pointer("/status/result/state")?.as_str()?;
-            let over = !matches!(found, "Pending" | "Started");
-            assert!(found == state || !over, "{name} is {found}, not {state}: {:#}", object["status"]);
-            (found == state).then_some(object)
+            let found = state(&object)?;
+            assert!(found == wanted || !is_over(&object), "{name} is {found}, not {wanted}: {:#}", object["status"]);
+            (found == wanted).then_some(object)
         })
     }
 
@@ -132,6 +131,16 @@ impl<'a> Stage<'a> {
         let holder = spec["holderIdentity"].as_str().unwrap_or_default();
         (holder.split('_').next().unwrap_or_default().to_owned(), spec["leaseTransitions"].as_u64().unwrap_or(0))
     }
+}
+
+/// The state of an Experiment's result.
+pub fn state(experiment: &Value) -> Option<&str> {
+    experiment.pointer("/status/result/state")?.as_str()
+}
+
+/// Whether it has a result that stays.
+pub fn is_over(experiment: &Value) -> bool {
+    state(experiment).is_some_and(|state| !matches!(state, "Pending" | "Started"))
 }
 
 /// A running controller; killed when dropped.

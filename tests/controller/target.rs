@@ -19,7 +19,7 @@ use crate::{
     control_plane::ControlPlane,
     kubectl::comparable,
     kubelet::{Background, Kubelet, Tokens, connect, furnish, runtime},
-    stage::Stage,
+    stage::{Stage, is_over},
 };
 
 /// Between two looks at the API server.
@@ -147,15 +147,9 @@ impl<'a> Target<'a> {
     }
 }
 
-/// The state of an Experiment's result.
-pub fn state(experiment: &Value) -> Option<&str> {
-    experiment.pointer("/status/result/state")?.as_str()
-}
-
 /// Whether it is over and holds nothing any more.
 pub fn is_let_go(experiment: &Value) -> bool {
-    let over = state(experiment).is_some_and(|state| !matches!(state, "Pending" | "Started"));
-    over && experiment["metadata"].get("finalizers").is_none()
+    is_over(experiment) && experiment["metadata"].get("finalizers").is_none()
 }
 
 /// An address of this machine that is no other test's: no other process has our number.
