@@ -3,6 +3,9 @@
 //! A client whose last answer came late sends the next request late too: that one's latency counts from the moment at which it
 //! was due, so that whatever holds one request up is seen by those behind it. All others count from the sending: how late a
 //! timer wakes an idle client is no matter of the proxy.
+//!
+//! Requests that were under way while the machine itself stood still are not judged, with an attack as without: what they waited
+//! for was no proxy. They must be answered all the same.
 
 use std::{
     net::SocketAddr,
@@ -25,7 +28,10 @@ use crate::{
         patience::{try_within, within},
         wire::find,
     },
-    support::figures::at_quantile,
+    support::{
+        figures::at_quantile,
+        standstill::{Span, Standstills, touched},
+    },
 };
 
 /// Clients.
@@ -44,6 +50,7 @@ const HEAD_OK: &[u8] = b"HTTP/1.1 200 ";
 #[derive(Debug)]
 pub struct GoodClients {
     shared: Arc<Mutex<Shared>>,
+    standstills: Option<Standstills>,
     _stop: oneshot::Sender<()>,
 }
 
@@ -51,7 +58,7 @@ pub struct GoodClients {
 struct Shared {
     /// Requests that are due from the first to before the second are sent.
     window: Option<(Instant, Instant)>,
-    latencies: Vec<Duration>,
+    answered: Vec<Span>,
     failed: u32,
     /// Clients that have asked once.
     warm: u32,
@@ -64,6 +71,8 @@ pub struct Seen {
     pub p99: Duration,
     pub requests: u32,
     pub failed: u32,
+    /// The share of the requests that p50 and p99 are of.
+    pub judged: f64,
 }
 
 impl GoodClients {
@@ -84,7 +93,11 @@ impl GoodClients {
             });
         };
         thread::Builder::new().name("good".into()).spawn(run).unwrap();
-        let good = Self { shared, _stop: stop };
+        let standstills = Standstills::watch();
+        if standstills.is_none() {
+            println!("all requests are judged: to see when the machine stands still takes CAP_SYS_NICE");
+        }
+        let good = Self { shared, standstills, _stop: stop };
         within(PATIENCE, "all good clients are served once", || (good.lock().warm == CLIENTS).then_some(()));
         good
     }
@@ -93,18 +106,23 @@ impl GoodClients {
     pub fn ask_for<T>(&self, duration: Duration, meanwhile: impl FnOnce(std::time::Instant) -> T) -> (Seen, T) {
         let start = Instant::now() + Duration::from_millis(5);
         let end = start + duration;
+        self.standstills.iter().for_each(Standstills::forget);
         *self.lock() = Shared { window: Some((start, end)), ..Shared::default() };
         let result = meanwhile(end.into_std());
         let expected = CLIENTS * u32::try_from(duration.as_millis() / INTERVAL.as_millis()).unwrap();
-        let counted = |shared: &Shared| u32::try_from(shared.latencies.len()).unwrap() + shared.failed;
+        let counted = |shared: &Shared| u32::try_from(shared.answered.len()).unwrap() + shared.failed;
         let deadline = end.saturating_duration_since(Instant::now()) + 3 * PATIENCE;
         let _some_are_missing = try_within(deadline, || (counted(&self.lock()) >= expected).then_some(()));
         let seen = std::mem::take(&mut *self.lock());
         let missing = expected.saturating_sub(counted(&seen));
-        let mut latencies = seen.latencies;
+        let now = Instant::now().into_std();
+        let standstills = self.standstills.as_ref().map_or_else(Vec::new, |standstills| standstills.until(now));
+        let judged = seen.answered.iter().filter(|time| !touched(**time, &standstills));
+        let mut latencies: Vec<Duration> = judged.map(|time| time.end - time.begin).collect();
         latencies.sort();
         let (p50, p99) = (at_quantile(&latencies, 0.5), at_quantile(&latencies, 0.99));
-        (Seen { p50, p99, requests: expected, failed: seen.failed + missing }, result)
+        let judged = latencies.len() as f64 / f64::from(expected);
+        (Seen { p50, p99, requests: expected, failed: seen.failed + missing, judged }, result)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Shared> {
@@ -132,7 +150,7 @@ async fn client(to: SocketAddr, mut due: Instant, shared: Arc<Mutex<Shared>>) {
             let answered = timeout(PATIENCE, ask(&mut connection, to, REQUEST, &mut answer)).await.unwrap_or(None);
             let mut shared = lock();
             match answered {
-                Some(()) => shared.latencies.push(begun.elapsed()),
+                Some(()) => shared.answered.push(Span { begin: begun.into_std(), end: std::time::Instant::now() }),
                 None => shared.failed += 1,
             }
             drop(shared);

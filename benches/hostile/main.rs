@@ -55,8 +55,11 @@ hostile: what hostile clients do to the others. Arguments: the names of attacks;
   5 s before, between and after them.
   p99 in baselines   the p99 of a round's attack by the geometric mean of the baselines on both sides of it; the median of
                      the rounds must be below 2. The bench goes before other processes where it may. A round counts only
-                     where the machine was quiet: the baselines on both sides of it differ by less than 1.5. Rounds go on
-                     until 3 count, 9 at the most; where fewer do, all do.
+                     where the machine was quiet: the baselines on both sides of it differ by less than 1.5, and half of
+                     the requests were judged. Rounds go on until 3 count, 9 at the most; where fewer do, all do.
+  judged             a virtual machine may be kept from its processors for milliseconds, whatever the priority. A thread in
+                     real time on each core sees that, and requests that were under way then, or for as long again, are
+                     neither in p50 nor in p99, with an attack as without
   growth per ...     the peak of the proxy's memory, with 32 attacking connections at a time (all, where there are more anyway),
                      above its peak before the first attack, when all good clients had waited at the same time; for each
   processor          the proxy's processor time from 1 s to 1.5 s after the attack, while nobody asks anything

@@ -22,6 +22,8 @@ const ROUNDS: usize = 3;
 const MOST_ROUNDS: usize = 9;
 /// A round counts where the baselines on both sides of it differ by less than this.
 const QUIET: f64 = 1.5;
+/// And where so many requests could be judged, in its attack and in both baselines.
+const LEAST_JUDGED: f64 = 0.5;
 /// How long the good clients are alone each time.
 const BASELINE: Duration = Duration::from_secs(5);
 /// The proxy may work on what an attack left behind for this long.
@@ -48,6 +50,16 @@ struct Phase {
     proxy: f64,
     attacker: f64,
     others: f64,
+}
+
+/// What a round says.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    /// The p99 of the attack in baselines, which is the geometric mean of those on both sides.
+    ratio: f64,
+    /// By how much these differ.
+    noise: f64,
+    quiet: bool,
 }
 
 /// What is known at the end.
@@ -82,8 +94,8 @@ impl Bench<'_> {
         let (name, case) = attack.name();
         println!("\n{name} ({case}): {}", attack.describe());
         println!(
-            "  {:<10} {:>8} {:>8} {:>9} {:>7} {:>11} {:>11} {:>11}",
-            "phase", "p50 ms", "p99 ms", "requests", "failed", "proxy core", "attacker", "others"
+            "  {:<10} {:>8} {:>8} {:>9} {:>7} {:>7} {:>11} {:>11} {:>11}",
+            "phase", "p50 ms", "p99 ms", "requests", "judged", "failed", "proxy core", "attacker", "others"
         );
         let before = self.counters();
         let mut trial = Trial { baselines: vec![self.baseline()], ..Trial::default() };
@@ -151,12 +163,13 @@ impl Bench<'_> {
             attacker: share(assault.processor_time),
             others: share((time_of_the_machine() - machine).saturating_sub(proxy + own)),
         };
-        let Seen { p50, p99, requests, failed } = seen;
+        let Seen { p50, p99, requests, failed, judged } = seen;
         let percent = |share: f64| format!("{:.1} %", share * 100.0);
         println!(
-            "  {name:<10} {:>8.2} {:>8.2} {requests:>9} {failed:>7} {:>11} {:>11} {:>11}",
+            "  {name:<10} {:>8.2} {:>8.2} {requests:>9} {:>7} {failed:>7} {:>11} {:>11} {:>11}",
             ms(p50),
             ms(p99),
+            format!("{:.0} %", judged * 100.0),
             percent(phase.proxy),
             percent(phase.attacker),
             percent(phase.others)
@@ -191,25 +204,25 @@ impl Bench<'_> {
 }
 
 impl Trial {
-    /// Of each round the p99 of the attack in baselines, which is the geometric mean of those on both sides, and by how much
-    /// these differ.
-    fn rounds(&self) -> impl Iterator<Item = (f64, f64)> {
+    fn rounds(&self) -> impl Iterator<Item = Round> {
         let p99 = |phase: &Phase| ms(phase.seen.p99);
         self.attacks.iter().zip(self.baselines.windows(2)).map(move |(attack, baselines)| {
             let (before, after) = (p99(&baselines[0]), p99(&baselines[1]));
-            (p99(attack) / (before * after).sqrt(), before.max(after) / before.min(after))
+            let noise = before.max(after) / before.min(after);
+            let judged = baselines.iter().chain([attack]).all(|phase| phase.seen.judged >= LEAST_JUDGED);
+            Round { ratio: p99(attack) / (before * after).sqrt(), noise, quiet: judged && noise < QUIET }
         })
     }
 
     /// The rounds in which the machine was quiet.
-    fn quiet(&self) -> impl Iterator<Item = (f64, f64)> {
-        self.rounds().filter(|(_, noise)| *noise < QUIET)
+    fn quiet(&self) -> impl Iterator<Item = Round> {
+        self.rounds().filter(|round| round.quiet)
     }
 
     /// The ratios of the rounds that count.
     fn counting(&self) -> Vec<f64> {
         let enough = self.quiet().count() >= ROUNDS;
-        self.rounds().filter(|(_, noise)| !enough || *noise < QUIET).map(|(ratio, _)| ratio).collect()
+        self.rounds().filter(|round| !enough || round.quiet).map(|round| round.ratio).collect()
     }
 
     fn failed(&self) -> u32 {
@@ -220,7 +233,7 @@ impl Trial {
         let ratios = self.counting();
         let ratios_told: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
         let ratio = median(ratios);
-        let noise: Vec<String> = self.rounds().map(|(_, noise)| format!("{noise:.2}")).collect();
+        let noise: Vec<String> = self.rounds().map(|round| format!("{:.2}", round.noise)).collect();
         let in_rounds = self.peak.saturating_sub(self.peak_before);
         let growth = self.peak_of_crowd.saturating_sub(self.peak_before);
         let each = growth / u64::from(attack.crowd());

@@ -7,4 +7,5 @@ pub mod on_core;
 pub mod origin;
 pub mod priority;
 pub mod process;
+pub mod standstill;
 pub mod usage;
