@@ -9,6 +9,7 @@ mod harness;
 
 // What the tests are made of.
 mod controller;
+mod trio;
 
 // The tests.
 mod ends;

@@ -76,6 +76,9 @@ pub struct Seen {
     pub marker: Option<String>,
     /// Its body.
     pub body: String,
+    /// From before it was asked for to its last byte.
+    #[allow(dead_code, reason = "only the suite control looks at it")]
+    pub took: Duration,
     /// When its first byte came.
     began: Instant,
 }
@@ -159,6 +162,7 @@ fn connect(to: SocketAddr) -> Option<TcpStream> {
 
 /// One request and its answer, which must have a Content-Length or no body; whether the connection can be kept.
 fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut Vec<u8>) -> Option<(Seen, bool)> {
+    let asked = Instant::now();
     stream.write_all(request).ok()?;
     let mut first_byte = None;
     let head_end = loop {
@@ -190,7 +194,8 @@ fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut Vec<u8>) -> Opt
     if buffer.len() > head_end + 4 + length {
         return None;
     }
-    Some((Seen { status, marker, body: latin1(&buffer[head_end + 4..]), began: first_byte? }, keep))
+    let (body, took) = (latin1(&buffer[head_end + 4..]), asked.elapsed());
+    Some((Seen { status, marker, body, took, began: first_byte? }, keep))
 }
 
 fn read_more(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<()> {

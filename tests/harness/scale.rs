@@ -51,6 +51,9 @@ pub const OVERLOAD_SECONDS: Scale = Scale { small: 3, large: 60 };
 pub const HOT_SWAP_SECONDS: Scale = Scale { small: 3, large: 60 };
 /// F2: seconds in which proxies are restarted in turn.
 pub const ROLLING_SECONDS: Scale = Scale { small: 3, large: 60 };
+/// Hundreds of requests that three proxies of one Service share 90 to 9 to 1.
+#[allow(dead_code, reason = "only the suite control has them")]
+pub const SKEWED_HUNDREDS: Scale = Scale { small: 1, large: 5 };
 /// Seconds of a run in a cluster in which something dies.
 #[allow(dead_code, reason = "only the suite in-cluster has one")]
 pub const DEATH_RUN_SECONDS: Scale = Scale { small: 20, large: 120 };
