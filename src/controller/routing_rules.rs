@@ -26,10 +26,10 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::{
-    decide::{Claimant, Decision, Phase, Situation, decide},
+    decide::{Claimant, Decision, Halt, Phase, Situation, decide},
     entry::{Entry, owner, services},
 };
-use super::{Context, Paths, error::ReconcileError, finalizer, meshes, observe, watches};
+use super::{Context, Paths, decide::Obstacle, error::ReconcileError, finalizer, meshes, observe, watches};
 use crate::{paths::redirect::Shares, proxy::Moment};
 
 /// Between two passes.
@@ -81,7 +81,7 @@ pub(super) async fn keep<P: Paths>(context: Arc<Context<P>>) {
         if !context.leads() {
             // The next leader takes them up; until then the proxies forward to the whole Service.
             entries.clear();
-        } else if context.halt.borrow().seen != Moment::default() {
+        } else {
             pass(&context, &stores, &mut entries).await;
         }
     }
@@ -126,7 +126,11 @@ fn observe<P: Paths>(
     stores: &[Store<DynamicObject>],
     entries: &BTreeMap<String, Entry<P::Path>>,
 ) -> Vec<Observed> {
-    let halted = context.halt.borrow().halted.is_some();
+    let halt = match context.halt.borrow().obstacle() {
+        Some((Obstacle::SwitchUnread, _)) => Halt::Unread,
+        Some(_) => Halt::On,
+        None => Halt::Off,
+    };
     let objects: Vec<Arc<DynamicObject>> = stores.iter().flat_map(Store::state).collect();
     let wanted: Vec<_> = objects.iter().map(|object| wanted(context, object)).collect();
     let claimants: Vec<Claimant> =
@@ -140,7 +144,7 @@ fn observe<P: Paths>(
             None => Ok(shares),
         });
         let decision = decide(&Situation {
-            halted,
+            halt,
             deleting: object.metadata.deletion_timestamp.is_some(),
             held: finalizer::is_on(object.as_ref()),
             generation: object.metadata.generation.unwrap_or_default(),
@@ -220,7 +224,7 @@ fn act<P: Paths>(
             }
             Err(waits) => Some((PENDING, waits)),
         },
-        Decision::Refuse if it.wanted.is_ok() => context.halt.borrow().halted.clone().map(|why| (PENDING, why)),
+        Decision::Refuse if it.wanted.is_ok() => context.halt.borrow().obstacle().map(|(_, why)| (PENDING, why)),
         Decision::Refuse => it.wanted.as_ref().err().map(|why| (REJECTED, why.clone())),
         Decision::End => {
             let failed = entries.get(&it.uid).filter(|entry| entry.phase() == Phase::Failed);

@@ -1,15 +1,20 @@
-//! A way to the API server on which a controller dies at a write of its own: just before it is carried out, or just after.
+//! A way to the API server on which a controller dies at a write of its own, just before it is carried out or just after; and on which
+//! it cannot see the operator's switch.
 
 use std::{
     collections::BTreeMap,
     error::Error,
     net::SocketAddr,
     path::Path,
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
 };
 
 use http_body_util::BodyExt as _;
-use hyper::{Request, Response, body::Incoming, header::HOST, server::conn::http1, service::service_fn};
+use hyper::{Request, Response, StatusCode, body::Incoming, header::HOST, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use kube::{Client, client::Body, config::Kubeconfig};
 use rustix::process::{Pid, Signal, kill_process};
@@ -41,6 +46,7 @@ struct State {
     /// In the path of every request that counts.
     scope: String,
     notes: Mutex<Notes>,
+    hides_switch: AtomicBool,
 }
 
 #[derive(Default)]
@@ -59,7 +65,11 @@ impl Gateway {
     /// A way to the API server of this kubeconfig that counts the writes in `namespace`.
     pub fn start(cluster: &Path, namespace: &str) -> Self {
         let cluster = Kubeconfig::read_from(cluster).unwrap();
-        let state = State { scope: format!("/namespaces/{namespace}/"), notes: Mutex::default() };
+        let state = State {
+            scope: format!("/namespaces/{namespace}/"),
+            notes: Mutex::default(),
+            hides_switch: AtomicBool::default(),
+        };
         let (state, (listens, address)) = (Arc::new(state), mpsc::sync_channel(1));
         let passed = Arc::clone(&state);
         let background = Background::start(move || async move {
@@ -95,6 +105,11 @@ impl Gateway {
     /// Whether that has happened.
     pub fn has_killed(&self) -> bool {
         self.state.notes.lock().unwrap().is_dead
+    }
+
+    /// Answers questions about the operator's switch, or does not.
+    pub fn hides_switch(&self, hides: bool) {
+        self.state.hides_switch.store(hides, Ordering::SeqCst);
     }
 
     /// Every write so far.
@@ -133,6 +148,9 @@ impl State {
 
 /// Passes a request on as the administrator's.
 async fn pass(state: &State, client: &Client, request: Request<Incoming>) -> Result<Response<Body>, Refused> {
+    if state.hides_switch.load(Ordering::SeqCst) && request.uri().path().ends_with("/configmaps/glooshot-halt") {
+        return Ok(Response::builder().status(StatusCode::SERVICE_UNAVAILABLE).body(Body::empty())?);
+    }
     let deadly = state.note(&request);
     if deadly == Some(Side::Before) {
         return Err(state.kill());

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     control_plane::registered,
+    gateway::Gateway,
     scripted::Script,
     stage::{SOON, Stage},
 };
@@ -11,26 +12,35 @@ use crate::harness::patience::within;
 
 /// The Service `reviews` with pods of two versions.
 fn reviews(stage: &Stage<'_>) {
+    stage.apply(&json!({
+        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": stage.namespace},
+    }));
+    service(stage, "reviews");
+}
+
+/// A Service with pods of two versions.
+fn service(stage: &Stage<'_>, name: &str) {
     let namespace = &stage.namespace;
     stage.apply(&json!({
-        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": namespace},
-    }));
-    stage.apply(&json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "reviews", "namespace": namespace},
-        "spec": {"selector": {"app": "reviews"}, "ports": [{"port": 9080}]},
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace},
+        "spec": {"selector": {"app": name}, "ports": [{"port": 9080}]},
     }));
     for version in ["v3", "v4"] {
+        let (pod, labels) = (format!("{name}-{version}"), json!({"app": name, "version": version}));
         stage.apply(&json!({
-            "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": version, "namespace": namespace, "labels": {"app": "reviews", "version": version}},
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": pod, "namespace": namespace, "labels": labels},
             "spec": {"containers": [{"name": "c", "image": "i"}], "automountServiceAccountToken": false},
         }));
     }
 }
 
 fn rule(stage: &Stage<'_>, name: &str, subset: &str, mesh: &str) -> Value {
+    rule_on(stage, "reviews", name, subset, mesh)
+}
+
+fn rule_on(stage: &Stage<'_>, service: &str, name: &str, subset: &str, mesh: &str) -> Value {
     let upstream =
-        |middle: &str| json!({"name": format!("{}-reviews{middle}-9080", stage.namespace), "namespace": "glooshot"});
+        |middle: &str| json!({"name": format!("{}-{service}{middle}-9080", stage.namespace), "namespace": "glooshot"});
     let share = json!({"destination": {"upstream": upstream(&format!("-{subset}"))}, "weight": 1});
     json!({
         "apiVersion": "glooshot.solo.io/v1", "kind": "RoutingRule",
@@ -124,4 +134,32 @@ fn the_next_leader_takes_a_rule_up_and_halted_it_is_put_back() {
     within(SOON, "it is halted", || (awaits(&stage, "rule", "Pending") == "halted: incident 7").then_some(()));
     assert_eq!(script.told("rule"), ["route", "route", "restore"]);
     deletes(&stage, "rule");
+}
+
+#[test]
+fn until_the_next_leader_has_seen_the_switch_what_is_in_force_stays_so_and_nothing_else_begins() {
+    let stage = Stage::new(registered(), "rules-unread");
+    reviews(&stage);
+    service(&stage, "ratings");
+    let script = Script::default();
+    let first = script.controller(&stage, "one");
+    stage.apply(&rule(&stage, "rule", "v4", "glooshot-proxy"));
+    awaits(&stage, "rule", "Accepted");
+    drop(first);
+
+    let gateway = Gateway::start(stage.kubeconfig(), &stage.namespace);
+    gateway.hides_switch(true);
+    let _next = script.controller_at(gateway.kubeconfig(), &stage, "two");
+    stage.apply(&rule_on(&stage, "ratings", "later", "v4", "glooshot-proxy"));
+    assert_eq!(awaits(&stage, "later", "Pending"), "the halt switch could not be read yet");
+    assert_eq!(stage.get("routingrule", "later").unwrap()["metadata"]["finalizers"], Value::Null);
+    assert_eq!(script.everything(), ["route rule"]);
+    awaits(&stage, "rule", "Accepted");
+
+    gateway.hides_switch(false);
+    awaits(&stage, "later", "Accepted");
+    within(SOON, "it is routed again", || (script.told("rule") == ["route", "route"]).then_some(()));
+    for name in ["later", "rule"] {
+        deletes(&stage, name);
+    }
 }

@@ -1,6 +1,7 @@
 //! A controller in the test's process over a data path that only remembers what it was told, and by whom.
 
 use std::{
+    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -57,7 +58,13 @@ impl Script {
     /// Starts a controller over this script.
     #[track_caller]
     pub fn controller(&self, stage: &Stage<'_>, name: &str) -> InProcess {
-        let kubeconfig = Kubeconfig::read_from(stage.kubeconfig()).unwrap();
+        self.controller_at(stage.kubeconfig(), stage, name)
+    }
+
+    /// The same, with the cluster of this kubeconfig.
+    #[track_caller]
+    pub fn controller_at(&self, kubeconfig: &Path, stage: &Stage<'_>, name: &str) -> InProcess {
+        let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
         let any = ([127, 0, 0, 1], 0).into();
         let settings = Settings {
             namespace: stage.system.clone(),

@@ -21,11 +21,21 @@ pub(super) enum Phase {
     Ended,
 }
 
+/// The operator's switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Halt {
+    /// Nobody here has seen it yet.
+    Unread,
+    /// It is off.
+    Off,
+    /// Everything is halted.
+    On,
+}
+
 /// What decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Situation {
-    /// The operator has halted everything.
-    pub(super) halted: bool,
+    pub(super) halt: Halt,
     /// It is to be deleted.
     pub(super) deleting: bool,
     /// Our finalizer is on it.
@@ -64,18 +74,20 @@ pub(super) enum Decision {
 pub(super) fn decide(it: &Situation) -> Decision {
     match it.phase {
         Phase::Ended if it.deleting => Decision::LetGo,
-        Phase::Ended if it.halted => Decision::Refuse,
+        Phase::Ended if it.halt == Halt::On => Decision::Refuse,
         Phase::Ended => Decision::Forget,
         Phase::Ending => Decision::Nothing,
         Phase::Failed => Decision::End,
-        Phase::Going(_) if it.deleting || it.halted => Decision::End,
+        Phase::Going(_) if it.deleting || it.halt == Halt::On => Decision::End,
         Phase::None | Phase::Cooling if it.deleting && it.held => Decision::End,
         Phase::None | Phase::Cooling if it.deleting => Decision::Nothing,
-        // A process before us may have put it in force.
-        Phase::None if it.halted && it.held => Decision::End,
-        Phase::None | Phase::Cooling if it.halted => Decision::Refuse,
+        // A process before us may have put it in force; whether it is to stay so is not known before the switch is.
+        Phase::None if it.held && it.halt == Halt::Unread => Decision::Nothing,
+        Phase::None if it.held && it.halt == Halt::On => Decision::End,
+        Phase::None | Phase::Cooling if it.halt != Halt::Off => Decision::Refuse,
         // Subsets whose pods restart are not known for a moment: what is in force stays so.
         Phase::Going(generation) if generation == it.generation => Decision::Tell,
+        Phase::Going(_) if it.halt == Halt::Unread => Decision::Nothing,
         Phase::Going(_) if it.valid => Decision::Change,
         Phase::Going(_) => Decision::End,
         Phase::Cooling => Decision::Nothing,
@@ -108,13 +120,13 @@ mod tests {
     use super::*;
 
     fn situation() -> Situation {
-        Situation { halted: false, deleting: false, held: true, generation: 2, valid: true, phase: Phase::None }
+        Situation { halt: Halt::Off, deleting: false, held: true, generation: 2, valid: true, phase: Phase::None }
     }
 
     #[test]
     fn the_finalizer_comes_first_and_goes_last() {
         type Case = (&'static str, fn(&mut Situation), Decision);
-        let cases: [Case; 21] = [
+        let cases: [Case; 29] = [
             ("new", |it| it.held = false, Decision::Hold),
             ("held", |_| {}, Decision::Start),
             ("held by a process before us, and wrong now", |it| it.valid = false, Decision::Refuse),
@@ -131,16 +143,41 @@ mod tests {
             ("ending", |it| (it.deleting, it.phase) = (true, Phase::Ending), Decision::Nothing),
             ("ended", |it| (it.deleting, it.phase) = (true, Phase::Ended), Decision::LetGo),
             ("ended, and there still", |it| it.phase = Phase::Ended, Decision::Forget),
-            ("halted in force", |it| (it.halted, it.phase) = (true, Phase::Going(2)), Decision::End),
-            ("halted, and begun by a process before us", |it| it.halted = true, Decision::End),
-            ("halted, and ended", |it| (it.halted, it.phase) = (true, Phase::Ended), Decision::Refuse),
-            ("halted before anything", |it| (it.halted, it.held) = (true, false), Decision::Refuse),
+            ("halted in force", |it| (it.halt, it.phase) = (Halt::On, Phase::Going(2)), Decision::End),
+            ("halted, and begun by a process before us", |it| it.halt = Halt::On, Decision::End),
+            ("halted, and ended", |it| (it.halt, it.phase) = (Halt::On, Phase::Ended), Decision::Refuse),
+            ("halted before anything", |it| (it.halt, it.held) = (Halt::On, false), Decision::Refuse),
             ("cooling", |it| it.phase = Phase::Cooling, Decision::Nothing),
+            ("unread, and begun by a process before us", |it| it.halt = Halt::Unread, Decision::Nothing),
+            ("unread, begun, and wrong now", |it| (it.halt, it.valid) = (Halt::Unread, false), Decision::Nothing),
+            ("unread before anything", |it| (it.halt, it.held) = (Halt::Unread, false), Decision::Refuse),
+            ("unread while it waits", |it| (it.halt, it.phase) = (Halt::Unread, Phase::Cooling), Decision::Refuse),
+            ("unread in force", |it| (it.halt, it.phase) = (Halt::Unread, Phase::Going(2)), Decision::Tell),
+            ("unread and edited", |it| (it.halt, it.phase) = (Halt::Unread, Phase::Going(1)), Decision::Nothing),
+            ("unread and deleted", |it| (it.halt, it.deleting) = (Halt::Unread, true), Decision::End),
+            (
+                "unread, deleted and ended",
+                |it| (it.halt, it.deleting, it.phase) = (Halt::Unread, true, Phase::Ended),
+                Decision::LetGo,
+            ),
         ];
         for (case, change, expected) in cases {
             let mut situation = situation();
             change(&mut situation);
             assert_eq!(decide(&situation), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn before_the_switch_of_the_operator_was_seen_nothing_is_put_in_force_and_nothing_is_ended_for_that() {
+        let phases = [Phase::None, Phase::Cooling, Phase::Going(1), Phase::Going(2), Phase::Ending, Phase::Ended];
+        for phase in phases {
+            for [held, valid] in [[false, false], [false, true], [true, false], [true, true]] {
+                let unread = Situation { halt: Halt::Unread, held, valid, phase: phase.clone(), ..situation() };
+                let decision = decide(&unread);
+                let acts = [Decision::Hold, Decision::Start, Decision::Change, Decision::End, Decision::LetGo];
+                assert!(!acts.contains(&decision), "{decision:?}: {unread:?}");
+            }
         }
     }
 
