@@ -11,6 +11,7 @@ pub(crate) mod pages;
 pub(crate) mod rollout;
 pub(crate) mod upstreams;
 pub(crate) mod views;
+pub(crate) mod watching;
 
 pub(crate) use connect::{Access, Cluster, WATCH};
 pub(crate) use error::ClusterError;

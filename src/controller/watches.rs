@@ -1,4 +1,4 @@
-//! Caches of what is watched: one for each kind and namespace, kept true by the API server's own words.
+//! What the controller keeps caches of: one for each kind and namespace, or for all namespaces together.
 
 use std::{fmt::Debug, hash::Hash};
 
@@ -7,16 +7,12 @@ use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use kube::{
     Api, Client, Resource,
     core::{DynamicResourceScope, NamespaceResourceScope},
-    runtime::{
-        WatchStreamExt as _,
-        reflector::{self, Store},
-        watcher,
-    },
+    runtime::{reflector::Store, watcher},
 };
 use serde::de::DeserializeOwned;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::cluster::{WATCH, pages::PAGE};
+use crate::cluster::{WATCH, watching};
 
 /// What is watched: each of these namespaces by itself, or all together.
 pub(crate) fn scopes(namespaces: &[String]) -> Vec<Option<String>> {
@@ -45,15 +41,7 @@ where
     K::DynamicType: Clone + Eq + Hash + Send + Sync,
 {
     let seconds = u32::try_from(WATCH.as_secs()).unwrap_or(u32::MAX);
-    let writer = reflector::store::Writer::new(kind);
-    let store = writer.as_reader();
-    let words = watcher(api, watcher::Config::default().page_size(PAGE).timeout(seconds)).default_backoff().modify(
-        move |object| {
-            object.meta_mut().managed_fields = None;
-            trim(object);
-        },
-    );
-    (store, reflector::reflector(writer, words))
+    watching::cache(api, kind, watcher::Config::default().timeout(seconds), trim)
 }
 
 /// Caches that nobody listens to, one for each namespace or one for all.

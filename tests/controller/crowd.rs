@@ -26,25 +26,13 @@ fn service(number: u64) -> Value {
     })
 }
 
-fn experiment(name: &str, service: u64, duration: &str) -> Value {
-    json!({
-        "apiVersion": "glooshot.solo.io/v1", "kind": "Experiment",
-        "metadata": {"name": name, "namespace": "crowd"},
-        "spec": {"spec": {
-            "targetMesh": {"name": "glooshot-proxy", "namespace": "crowd-system"},
-            "duration": duration, "routing": {"settle": "0s"},
-            "faults": [{
-                "destinationServices": [{"name": format!("s{service}"), "namespace": "crowd"}],
-                "fault": {"abort": {"httpStatus": 500}, "percentage": 50},
-            }],
-        }},
-    })
-}
-
 #[test]
 fn many_experiments_on_fewer_services_run_once_each_and_never_two_on_one_at_a_time() {
     let (experiments, services) = (CROWD_EXPERIMENTS.get(), CROWD_SERVICES.get());
     let stage = Stage::new(registered(), "crowd");
+    let experiment = |name: &str, service: u64, duration: &str| {
+        stage.abort(name, &json!({"name": format!("s{service}"), "namespace": "crowd"}), 50, duration)
+    };
     let script = Script::default();
     let _controller = script.controller(&stage, "one");
     let target: BTreeMap<String, u64> = (0..experiments).map(|it| (format!("e{it}"), it % services)).collect();

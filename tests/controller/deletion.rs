@@ -1,5 +1,7 @@
 //! An Experiment that is deleted is gone soon, whatever it was doing.
 
+use serde_json::json;
+
 use super::{
     control_plane::registered,
     stage::{SOON, Stage},
@@ -18,11 +20,8 @@ fn deleted_in_any_phase_it_goes_and_its_run_with_it() {
     stage.awaits("started", "Started");
     stage.create("over", "1s", "0s");
     stage.awaits("over", "Succeeded");
-    stage.apply(&serde_json::json!({
-        "apiVersion": "glooshot.solo.io/v1", "kind": "Experiment",
-        "metadata": {"name": "refused", "namespace": stage.namespace},
-        "spec": {"spec": {"targetMesh": {"name": "istio-istio-system", "namespace": "glooshot"}}},
-    }));
+    let mesh = json!({"name": "istio-istio-system", "namespace": "glooshot"});
+    stage.apply(&stage.experiment("refused", &json!({"spec": {"targetMesh": mesh}})));
     stage.awaits_reason("refused", "Accepted", "NotAllowed");
     for name in ["settling", "started", "over", "refused"] {
         stage.deletes(name);

@@ -24,19 +24,9 @@ fn stage(name: &str) -> Stage<'static> {
 }
 
 fn break_service(stage: &Stage<'_>, name: &str, service: &str, duration: &str) {
-    let fault = json!({
-        // By the name of its upstream, as in the tutorial.
-        "destinationServices": [{"name": format!("{}-{service}-9080", stage.namespace), "namespace": stage.system}],
-        "fault": {"abort": {"httpStatus": 500}, "percentage": 50},
-    });
-    stage.apply(&json!({
-        "apiVersion": "glooshot.solo.io/v1", "kind": "Experiment",
-        "metadata": {"name": name, "namespace": stage.namespace},
-        "spec": {"spec": {
-            "targetMesh": {"name": "glooshot-proxy", "namespace": stage.system},
-            "duration": duration, "routing": {"settle": "0s"}, "faults": [fault],
-        }},
-    }));
+    // By the name of its upstream, as in the tutorial.
+    let target = json!({"name": format!("{}-{service}-9080", stage.namespace), "namespace": stage.system});
+    stage.apply(&stage.abort(name, &target, 50, duration));
 }
 
 fn uid(object: &Value) -> String {

@@ -28,10 +28,7 @@ fn an_object_that_cannot_even_be_read_hinders_no_other() {
         ("a-word", json!({"spec": {"duration": "soon"}})),
         ("too-long", json!({"spec": {"duration": "9h"}})),
     ] {
-        let metadata = json!({"name": name, "namespace": stage.namespace});
-        stage.apply(
-            &json!({"apiVersion": "glooshot.solo.io/v1", "kind": "Experiment", "metadata": metadata, "spec": spec}),
-        );
+        stage.apply(&stage.experiment(name, &spec));
     }
     let controller = stage.controller("one");
     controller.awaits_leading();
@@ -53,15 +50,7 @@ fn what_names_nothing_or_another_namespace_says_so_and_starts_when_that_is_mende
     let controller = stage.controller("one");
     controller.awaits_leading();
     let experiment = |name: &str, service: &str, namespace: &str| {
-        let fault = json!({
-            "destinationServices": [{"name": service, "namespace": namespace}],
-            "fault": {"abort": {"httpStatus": 500}, "percentage": 50},
-        });
-        let metadata = json!({"name": name, "namespace": stage.namespace});
-        let spec = json!({"spec": {"duration": "1s", "faults": [fault]}});
-        stage.apply(
-            &json!({"apiVersion": "glooshot.solo.io/v1", "kind": "Experiment", "metadata": metadata, "spec": spec}),
-        );
+        stage.apply(&stage.abort(name, &json!({"name": service, "namespace": namespace}), 50, "1s"));
     };
     experiment("nothing", "ratings", &stage.namespace);
     let why = stage.awaits_reason("nothing", "Accepted", "Unresolved");

@@ -69,12 +69,29 @@ impl<'a> Stage<'a> {
     /// Stores an Experiment without faults.
     #[track_caller]
     pub fn create(&self, name: &str, duration: &str, settle: &str) {
-        self.apply(&json!({
-            "apiVersion": "glooshot.solo.io/v1",
-            "kind": "Experiment",
-            "metadata": {"name": name, "namespace": self.namespace},
-            "spec": {"spec": {"duration": duration, "routing": {"settle": settle}}},
-        }));
+        let spec = json!({"spec": {"duration": duration, "routing": {"settle": settle}}});
+        self.apply(&self.experiment(name, &spec));
+    }
+
+    /// An Experiment with this spec.
+    pub fn experiment(&self, name: &str, spec: &Value) -> Value {
+        json!({
+            "apiVersion": "glooshot.solo.io/v1", "kind": "Experiment",
+            "metadata": {"name": name, "namespace": self.namespace}, "spec": spec,
+        })
+    }
+
+    /// One that aborts a percentage of the requests to a service or an upstream, through our own proxy and at once.
+    pub fn abort(&self, name: &str, target: &Value, percentage: u8, duration: &str) -> Value {
+        let fault = json!({
+            "destinationServices": [target],
+            "fault": {"abort": {"httpStatus": 500}, "percentage": percentage},
+        });
+        let body = json!({
+            "targetMesh": {"name": "glooshot-proxy", "namespace": self.system},
+            "duration": duration, "routing": {"settle": "0s"}, "faults": [fault],
+        });
+        self.experiment(name, &json!({"spec": body}))
     }
 
     /// Stores an object.

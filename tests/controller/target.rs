@@ -98,18 +98,8 @@ impl<'a> Target<'a> {
 
     /// Breaks the Service for `duration`.
     pub fn breaks(&self, duration: &str) {
-        self.stage.apply(&json!({
-            "apiVersion": "glooshot.solo.io/v1", "kind": "Experiment",
-            "metadata": {"name": NAME, "namespace": self.stage.namespace},
-            "spec": {"spec": {
-                "targetMesh": {"name": "glooshot-proxy", "namespace": self.stage.system},
-                "duration": duration, "routing": {"settle": "0s"},
-                "faults": [{
-                    "destinationServices": [{"name": "ratings", "namespace": self.stage.namespace}],
-                    "fault": {"abort": {"httpStatus": 500}, "percentage": 100},
-                }],
-            }},
-        }));
+        let target = json!({"name": "ratings", "namespace": self.stage.namespace});
+        self.stage.apply(&self.stage.abort(NAME, &target, 100, duration));
     }
 
     /// The Experiment as it is now.

@@ -1,21 +1,17 @@
 //! What is seen of the cluster while a run lasts: each redirected Service, the endpoints of its origin, and the pods around it.
 //! Watches with bounded selectors, kept in stores; they end when this is dropped.
 
-use std::{collections::BTreeMap, fmt::Debug, hash::Hash, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, pin_mut};
 use glooshot_api::names::ServiceName;
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::{
-        core::v1::{Pod, Service},
-        discovery::v1::EndpointSlice,
-    },
+use k8s_openapi::api::{
+    core::v1::{Pod, Service},
+    discovery::v1::EndpointSlice,
 };
 use kube::{
     Api, Client, Resource, ResourceExt as _,
     runtime::{
-        WatchStreamExt as _, reflector,
         reflector::{ObjectRef, Store},
         watcher,
     },
@@ -28,6 +24,7 @@ use tokio::{
 };
 
 use super::names;
+use crate::cluster::watching;
 
 /// The API server ends a watch after this time, and it is begun anew: shorter than the silence after which a client of ours takes
 /// a connection for dead.
@@ -124,26 +121,14 @@ impl Eyes {
 /// Keeps what a watch tells in a store, for as long as the tasks run.
 fn keep<K>(tasks: &mut JoinSet<()>, api: Api<K>, config: watcher::Config, changed: &watch::Sender<u64>) -> Store<K>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
-    K::DynamicType: Hash + Eq,
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    let (store, writer) = reflector::store();
+    let (store, words) = watching::cache(api, (), config.timeout(WATCH_SECONDS), |_| {});
     let changed = changed.clone();
     tasks.spawn(async move {
-        // Half of an object is who has written it.
-        let seen = watcher(api, config.timeout(WATCH_SECONDS))
-            .default_backoff()
-            .modify(|object| object.meta_mut().managed_fields = None);
-        let seen = seen.reflect(writer);
-        pin_mut!(seen);
-        while let Some(event) = seen.next().await {
-            if let Err(error) = event {
+        pin_mut!(words);
+        while let Some(word) = words.next().await {
+            if let Err(error) = word {
                 tracing::warn!(%error, kind = %K::kind(&()), "a watch is interrupted, and will be tried again");
             }
             changed.send_modify(|changes| *changes = changes.wrapping_add(1));

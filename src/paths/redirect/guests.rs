@@ -1,6 +1,6 @@
 //! A run on a Service that a RoutingRule holds: it is a guest there, and changes nothing but what the proxies are told.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use glooshot_api::names::ServiceName;
 use tokio::time::Instant;
@@ -67,8 +67,6 @@ impl RedirectPath {
         let origin = names::origin(&target.name.name);
         let origin = ServiceName { namespace: target.name.namespace.clone(), name: origin };
         let found = self.shared.world.service(&origin).await?;
-        let address = found.and_then(|it| it.spec?.cluster_ip?.parse::<IpAddr>().ok());
-        target.set_origin(address.ok_or_else(|| error(format!("the origin of {} has no address", target.name)))?);
-        Ok(())
+        target.set_origin(found.as_ref())
     }
 }

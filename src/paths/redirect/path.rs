@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -29,7 +29,7 @@ use super::{
     preflight::{self, Finding, Severity, Wants},
     shifts::{Claim, Seat, Shifts},
     steps::{self, Arrivals, ENOUGH_PROXIES, Next, Sight},
-    target::Target,
+    target::{Target, address},
     world::Held,
 };
 use crate::{
@@ -279,9 +279,7 @@ impl RedirectPath {
     async fn make_origin(&self, target: &Target) -> Result<(), PathError> {
         self.may_write()?;
         let origin = self.shared.world.make_origin(&target.parts(&self.owner, &self.shared.settings)).await?;
-        let address = origin.spec.as_ref().and_then(|spec| spec.cluster_ip.as_ref()?.parse::<IpAddr>().ok());
-        target.set_origin(address.ok_or_else(|| error(format!("the origin of {} has no address", target.name)))?);
-        Ok(())
+        target.set_origin(Some(&origin))
     }
 
     fn orders_for(&self, target: &Target, eyes: &Eyes) -> Result<(), PathError> {
@@ -299,9 +297,7 @@ impl RedirectPath {
 
     /// Opens a connection to the Service, and says nothing over it.
     async fn probe(&self, target: &Target) {
-        let spec = target.service.spec.as_ref();
-        let address = spec.and_then(|spec| spec.cluster_ip.as_ref()?.parse::<IpAddr>().ok());
-        let (Some(address), Some(listen)) = (address, target.listens.first()) else { return };
+        let (Some(address), Some(listen)) = (address(&target.service), target.listens.first()) else { return };
         let address = SocketAddr::new(address, listen.service_port);
         // Whether it arrives is told by the proxies, not by this end.
         if let Ok(Err(error)) = timeout(CONNECT, TcpStream::connect(address)).await {

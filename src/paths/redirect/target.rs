@@ -15,13 +15,21 @@ use super::{
     eyes::Eyes,
     objects::Parts,
     orders::Inputs,
-    patch, plan,
+    patch,
+    path::error,
+    plan,
     plan::Caller,
     pods,
     ports::{self, Listen, Unlistenable},
     shifts::Shifts,
     steps::ENOUGH_PROXIES,
 };
+use crate::engine::data_path::PathError;
+
+/// Where a Service is called inside the cluster; a headless one nowhere.
+pub(super) fn address(service: &Service) -> Option<IpAddr> {
+    service.spec.as_ref()?.cluster_ip.as_ref()?.parse().ok()
+}
 
 /// A Service that is redirected.
 #[derive(Debug)]
@@ -74,8 +82,12 @@ impl Target {
         *self.origin.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn set_origin(&self, address: IpAddr) {
+    /// This is its origin.
+    pub(super) fn set_origin(&self, origin: Option<&Service>) -> Result<(), PathError> {
+        let address = origin.and_then(address);
+        let address = address.ok_or_else(|| error(format!("the origin of {} has no address", self.name)))?;
         *self.origin.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
+        Ok(())
     }
 
     /// Its ready endpoints.
