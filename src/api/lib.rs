@@ -9,6 +9,7 @@
 //! | [`names`] | Services, their ports, and upstream names such as `bookinfo-ratings-9080` |
 //! | [`quantity`] | values with units: Go durations, percentages, comparison operators |
 //! | [`validate`] | every static rule; turns an `Experiment` into a [`scenario::Scenario`] |
+//! | [`without_effect`] | fields that do nothing where an experiment runs, and what to do instead |
 //! | [`manifest`] | files given to the command line: strict reading, near-name suggestions |
 //! | [`scenario`] | an experiment that has passed validation, with defaults filled in |
 //! | [`verdict`] | the step function of a running experiment |
@@ -41,4 +42,5 @@ pub mod traffic_shift;
 pub mod validate;
 pub mod verdict;
 pub mod violation;
+pub mod without_effect;
 mod yaml;

@@ -18,6 +18,7 @@ use glooshot_api::{
     scenario::Scenario,
     status::ResultState,
     traffic_shift, validate,
+    without_effect::{Place, without_effect},
 };
 
 use super::{
@@ -127,23 +128,8 @@ fn prepare(args: &Args) -> anyhow::Result<Prepared> {
     let callers: Vec<ServiceName> = options.planned_sources().into_iter().map(|source| source.service).collect();
     let checked = validate::check(&experiment).and_then(|checked| checked.resolve_with_callers(&known, &callers));
     let scenario = checked.map_err(|violations| anyhow!("{}: {violations}", files::name(&args.file)))?;
-    if let Some(mesh) = &experiment.spec.spec.target_mesh {
-        say!("targetMesh {mesh} is noted; on this machine the proxy in this process is the only data path");
-    }
-    let body = &experiment.spec.spec;
-    let routing = body.routing.as_ref();
-    for (name, given) in [
-        ("tls", !body.tls.is_empty()),
-        ("routing.reconnect", routing.is_some_and(|routing| routing.reconnect.is_some())),
-        ("routing.keepRouted", routing.is_some_and(|routing| routing.keep_routed.is_some())),
-        ("routing.networkPolicy", routing.is_some_and(|routing| routing.network_policy.is_some())),
-    ] {
-        if given {
-            say!(
-                "{name} is noted; it has no effect on this machine{}",
-                if name == "tls" { ": --tls names certificates here" } else { "" }
-            );
-        }
+    for field in without_effect(&experiment.spec.spec, Place::Machine) {
+        say!("{field}");
     }
     for file in &args.routing_rules {
         shift(&mut options, file, &known)?;

@@ -4,6 +4,7 @@ use glooshot_api::{
     experiment::Experiment,
     report::{Report, ReportSpec},
     status::{ConditionStatus, ConditionType, ExperimentStatus, ResultState},
+    without_effect::{Place, WithoutEffect, without_effect},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
@@ -17,9 +18,9 @@ use super::{
     Context, MANAGER, Paths,
     act::experiments,
     error::ReconcileError,
-    observe::Observed,
+    observe::{Observed, parse},
     runs::View,
-    status::{cut, over},
+    status::{cut, over, reason, with_warning},
 };
 use crate::engine::clock;
 
@@ -77,6 +78,16 @@ impl Note {
             return note("Routed", &format!("the targets' traffic goes through the {kind} data path"));
         }
         None
+    }
+
+    /// It is accepted, and some of its fields do nothing, which has not been said before.
+    fn warned(before: &ExperimentStatus, after: &ExperimentStatus) -> Option<Self> {
+        let warning = |status: &ExperimentStatus| {
+            let found = status.conditions.iter().find(|it| it.reason == reason::WITHOUT_EFFECT)?;
+            Some(found.message.clone())
+        };
+        let text = warning(after).filter(|text| warning(before).as_ref() != Some(text))?;
+        Some(Self { warning: true, reason: reason::WITHOUT_EFFECT, text })
     }
 
     /// A result.
@@ -145,6 +156,7 @@ async fn write_status<P: Paths>(
     status: ExperimentStatus,
 ) -> Result<bool, ReconcileError> {
     let object = &observed.object;
+    let status = with_warning(status, &for_nothing(observed));
     let status = over(Some(&observed.status), status, object.metadata.generation, clock::now());
     // A look may have taken longer than our lease.
     if status == observed.status || !context.leads() {
@@ -162,7 +174,15 @@ async fn write_status<P: Paths>(
         .patch_status(&object.name_any(), &manager(), &patch)
         .await
         .map_err(ReconcileError::api("the status could not be written"))?;
+    if let Some(note) = Note::warned(&observed.status, &status) {
+        publish(context, observed, note).await;
+    }
     Ok(true)
+}
+
+/// The fields of an Experiment that do nothing here, as far as it can be read.
+fn for_nothing(observed: &Observed) -> Vec<WithoutEffect> {
+    parse(&observed.object).map_or_else(|_| Vec::new(), |it| without_effect(&it.spec.spec, Place::Cluster))
 }
 
 /// Writes the Report, over one of an earlier experiment of the same name.
@@ -235,6 +255,34 @@ mod tests {
             let note = Note::of_phase(&holding(before), &holding(after));
             assert_eq!(note.as_ref().map(|note| note.reason), expected, "{before:?} {after:?}");
         }
+    }
+
+    #[test]
+    fn fields_that_do_nothing_are_told_once_and_again_when_they_are_others() {
+        let status = |fields: &[&'static str]| {
+            let field = |path: &&'static str| WithoutEffect { path, place: Place::Cluster, instead: "wait" };
+            with_warning(holding(&[ConditionType::Accepted]), &fields.iter().map(field).collect::<Vec<_>>())
+        };
+        let table: [(&[&'static str], &[&'static str], Option<&str>); 4] = [
+            (&["a"][..], &[][..], None),
+            (&[], &["a"], Some("a")),
+            (&["a"], &["a"], None),
+            (&["a"], &["b"], Some("b")),
+        ];
+        for (before, after, expected) in table {
+            let note = Note::warned(&status(before), &status(after));
+            let told = expected.map(|path| format!("{path} is noted; it has no effect in a cluster: wait"));
+            assert_eq!(
+                note.map(|note| (note.warning, note.text)),
+                told.map(|text| (true, text)),
+                "{before:?} {after:?}"
+            );
+        }
+        let mut refused = holding(&[ConditionType::Accepted]);
+        refused.conditions[0].status = ConditionStatus::False;
+        let told =
+            with_warning(refused.clone(), &[WithoutEffect { path: "a", place: Place::Cluster, instead: "wait" }]);
+        assert_eq!(told, refused, "why it is refused is not written over");
     }
 
     #[test]

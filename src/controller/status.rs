@@ -6,6 +6,7 @@ use glooshot_api::{
         ConditionStatus, ConditionType, DataPathStatus, ExperimentResult, ExperimentStatus, InjectionStatus,
         ResultState, StatusCondition,
     },
+    without_effect::WithoutEffect,
 };
 use jiff::Timestamp;
 
@@ -15,6 +16,8 @@ use crate::engine::{Progress, ProgressEvent, clock};
 pub(crate) mod reason {
     /// The object keeps every rule.
     pub(crate) const VALID: &str = "Valid";
+    /// It keeps every rule, and some of its fields do nothing here.
+    pub(crate) const WITHOUT_EFFECT: &str = "FieldsWithoutEffect";
     /// The object breaks a rule.
     pub(crate) const INVALID: &str = "Invalid";
     /// It names what does not exist, or may be several things.
@@ -197,6 +200,18 @@ pub(crate) fn refused(kind: ConditionType, reason: &str, message: &str) -> Exper
         result: Some(ExperimentResult::default()),
         ..ExperimentStatus::default()
     }
+}
+
+/// An object that is accepted is so with a warning where some of its fields do nothing.
+pub(crate) fn with_warning(mut status: ExperimentStatus, fields: &[WithoutEffect]) -> ExperimentStatus {
+    let message = fields.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let reason = if fields.is_empty() { reason::VALID } else { reason::WITHOUT_EFFECT };
+    let is_accepted =
+        |it: &&mut StatusCondition| it.kind == ConditionType::Accepted && it.status == ConditionStatus::True;
+    for accepted in status.conditions.iter_mut().filter(is_accepted) {
+        *accepted = condition(ConditionType::Accepted, ConditionStatus::True, reason, &message);
+    }
+    status
 }
 
 /// What is to be written over `before`: generations filled in, and times of transition kept where nothing changed.

@@ -57,6 +57,37 @@ fn events(stage: &Stage<'_>) -> Vec<String> {
 }
 
 #[test]
+fn fields_that_have_no_effect_here_are_told_in_the_status_and_once_in_an_event() {
+    let stage = Stage::new(registered(), "for-nothing");
+    let _controller = stage.controller("one");
+    stage.apply(&json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "ratings", "namespace": stage.namespace},
+        "spec": {"selector": {"app": "ratings"}, "ports": [{"port": 443}]},
+    }));
+    let tls = json!([{"service": {"name": "ratings"}, "certificateSecret": "ratings-tls"}]);
+    let routing = json!({"settle": "0s", "networkPolicy": "Mirror"});
+    let body = json!({"duration": "1s", "routing": routing, "tls": tls});
+    stage.apply(&stage.experiment("warned", &json!({"spec": body})));
+    let message = stage.awaits_reason("warned", "Accepted", "FieldsWithoutEffect");
+    for words in ["spec.spec.tls is noted", "use fault.connection", "spec.spec.routing.networkPolicy is noted"] {
+        assert!(message.contains(words), "{message}");
+    }
+    let done = stage.awaits("warned", "Succeeded");
+    let accepted = condition(&done, "Accepted").unwrap();
+    assert_eq!((&accepted["status"], &accepted["message"]), (&json!("True"), &json!(message)));
+    assert_eq!(events(&stage).into_iter().filter(|reason| reason == "FieldsWithoutEffect").count(), 1);
+    let described = stage.kubectl.succeeds(["describe", "experiment", "warned", "-n", &stage.namespace]);
+    assert!(
+        described.lines().any(|line| line.contains("Warning") && line.contains("FieldsWithoutEffect")),
+        "{described}"
+    );
+
+    stage.create("plain", "1s", "0s");
+    let plain = stage.awaits("plain", "Succeeded");
+    assert_eq!(condition(&plain, "Accepted").unwrap()["reason"], "Valid");
+}
+
+#[test]
 fn one_that_is_over_never_runs_again_whoever_leads() {
     let stage = Stage::new(registered(), "over");
     let first = stage.controller("first");
