@@ -136,7 +136,7 @@ impl Controller {
         tasks.push(AbortOnDropHandle::new(tokio::spawn(authority.keep(shown))));
         timeout(FILLED, world.filled()).await.map_err(|_| ControllerError::Unfilled)?;
 
-        let elector = Elector::new(client.clone(), &settings.namespace, LEASE, &settings.process);
+        let elector = Elector::new(client.clone(), watching.clone(), &settings.namespace, LEASE, &settings.process);
         Ok(Self {
             client,
             watching,

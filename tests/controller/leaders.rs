@@ -9,6 +9,10 @@ use crate::harness::patience::within;
 
 /// From the death of a leader to the next: a lease, and what a busy machine takes.
 const TAKE_OVER: Duration = Duration::from_secs(16);
+/// Leaders that are told to stop, one after the other.
+const HANDOVERS: usize = 5;
+/// For half of them, on a machine that is busy with other tests.
+const HANDED_OVER: Duration = Duration::from_secs(2);
 
 fn seconds(result: &Value) -> f64 {
     let at = |field: &str| result[field].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
@@ -79,4 +83,24 @@ fn a_run_whose_time_passed_while_nobody_led_is_concluded_and_a_deleted_one_goes(
     let _second = stage.controller("second");
     stage.awaits("short", "Succeeded");
     within(Duration::from_secs(10), "it is gone", || stage.get("experiment", "deleted").is_none().then_some(()));
+}
+
+#[test]
+fn the_lead_is_handed_over_as_soon_as_a_leader_that_is_told_to_stop_has_let_go() {
+    let stage = Stage::new(registered(), "handed-over");
+    let mut leader = stage.controller("first");
+    leader.awaits_leading();
+    let mut gaps = Vec::new();
+    for number in 0..HANDOVERS {
+        let next = stage.controller(&format!("next-{number}"));
+        let told = Instant::now();
+        leader.stop();
+        next.awaits_leading();
+        gaps.push(told.elapsed());
+        leader = next;
+    }
+    gaps.sort_unstable();
+    eprintln!("from the signal to the next leader: {gaps:?}");
+    assert_eq!(stage.lease().1, u64::try_from(HANDOVERS).unwrap(), "each is another one's");
+    assert!(gaps[HANDOVERS / 2] < HANDED_OVER, "{gaps:?}");
 }

@@ -18,6 +18,13 @@ pub(super) struct Seen {
     pub(super) version: String,
 }
 
+impl Seen {
+    /// Whether nobody holds it.
+    pub(super) fn is_free(&self) -> bool {
+        self.holder.as_deref().is_none_or(str::is_empty)
+    }
+}
+
 /// What is done about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -48,10 +55,11 @@ impl Memory {
             self.last = None;
             return Step::Create;
         };
-        match seen.holder.as_deref() {
-            Some(holder) if holder == me => return Step::Renew,
-            None | Some("") => return Step::Take { transitions: seen.transitions + 1 },
-            Some(_) => {}
+        if seen.is_free() {
+            return Step::Take { transitions: seen.transitions + 1 };
+        }
+        if seen.holder.as_deref() == Some(me) {
+            return Step::Renew;
         }
         let since = match &self.last {
             Some((version, since)) if *version == seen.version => *since,

@@ -10,6 +10,7 @@ mod decide;
 
 use std::time::Duration;
 
+use futures::{StreamExt as _, pin_mut};
 use glooshot_api::plan::FencingToken;
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -19,14 +20,21 @@ use k8s_openapi::{
 use kube::{
     Api, Client,
     api::{ObjectMeta, PostParams},
+    runtime::watcher::{self, Event},
 };
 use tokio::{
-    sync::watch,
+    select,
+    sync::{Notify, watch},
     time::{sleep, timeout},
 };
 
 use self::decide::{Memory, Seen, Step};
-use crate::{engine::clock, paths::redirect::Reign, proxy::Moment};
+use crate::{
+    cluster::{WATCH, watching},
+    engine::clock,
+    paths::redirect::Reign,
+    proxy::Moment,
+};
 
 /// How long a lease lasts after it was written.
 pub(crate) const LENGTH: Duration = Duration::from_secs(15);
@@ -47,6 +55,8 @@ const RELEASE: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(crate) struct Elector {
     api: Api<Lease>,
+    /// The same, for a watch.
+    watched: Api<Lease>,
     name: String,
     identity: String,
     memory: Memory,
@@ -65,9 +75,10 @@ struct Held {
 
 impl Elector {
     /// An elector for the Lease `name` in `namespace`. `process` is a part of its identity that people recognise: the pod's name.
-    pub(crate) fn new(client: Client, namespace: &str, name: &str, process: &str) -> Self {
+    pub(crate) fn new(client: Client, watching: Client, namespace: &str, name: &str, process: &str) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
+            watched: Api::namespaced(watching, namespace),
             name: name.to_owned(),
             identity: format!("{process}_{:016x}", fastrand::u64(..)),
             memory: Memory::default(),
@@ -89,10 +100,20 @@ impl Elector {
 
     /// Leads whenever it can, for ever. Cancel safe: what was written last holds until its end.
     pub(crate) async fn run(&mut self) {
+        let freed = Notify::new();
+        let looking = look_out(self.watched.clone(), self.name.clone(), &freed);
+        tokio::join!(self.rounds(&freed), looking);
+    }
+
+    async fn rounds(&mut self, freed: &Notify) {
         loop {
             let pause = self.round_in_time().await;
             // The reign ends by itself when nothing renews it, also while we wait.
-            sleep(pause).await;
+            select! {
+                () = sleep(pause) => {}
+                // A watch only ever hastens the next look: what it says is not relied on.
+                () = freed.notified() => {}
+            }
         }
     }
 
@@ -222,6 +243,26 @@ impl Elector {
             spec.holder_identity = None;
         }
         self.api.replace(&self.name, &PostParams::default(), &free).await.map(drop)
+    }
+}
+
+/// Tells whenever the Lease is seen to be nobody's, for ever.
+async fn look_out(api: Api<Lease>, name: String, freed: &Notify) {
+    let seconds = u32::try_from(WATCH.as_secs()).unwrap_or(u32::MAX);
+    let only = watcher::Config::default().fields(&format!("metadata.name={name}")).timeout(seconds);
+    let (_store, words) = watching::cache(api, (), only, |_| {});
+    pin_mut!(words);
+    while let Some(word) = words.next().await {
+        match word {
+            Ok(Event::Apply(lease) | Event::InitApply(lease)) => {
+                if seen(&lease).is_free() {
+                    freed.notify_one();
+                }
+            }
+            Ok(Event::Delete(_)) => freed.notify_one(),
+            Ok(Event::Init | Event::InitDone) => {}
+            Err(error) => tracing::warn!(%error, "the watch of the lease was cut; it goes on"),
+        }
     }
 }
 
