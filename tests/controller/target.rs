@@ -98,12 +98,17 @@ impl<'a> Target<'a> {
 
     /// Breaks the Service for `duration`.
     pub fn breaks(&self, duration: &str) {
+        self.breaks_routed(duration, &json!({"settle": "0s"}));
+    }
+
+    /// The same, routed like this.
+    pub fn breaks_routed(&self, duration: &str, routing: &Value) {
         self.stage.apply(&json!({
             "apiVersion": "glooshot.solo.io/v1", "kind": "Experiment",
             "metadata": {"name": NAME, "namespace": self.stage.namespace},
             "spec": {"spec": {
                 "targetMesh": {"name": "glooshot-proxy", "namespace": self.stage.system},
-                "duration": duration, "routing": {"settle": "0s"},
+                "duration": duration, "routing": routing,
                 "faults": [{
                     "destinationServices": [{"name": "ratings", "namespace": self.stage.namespace}],
                     "fault": {"abort": {"httpStatus": 500}, "percentage": 100},
