@@ -1,5 +1,6 @@
 //! `routing.reconnect: RestartTargets`: what is behind a Service is restarted once, and nothing is broken before that is done.
 
+use glooshot::paths::redirect::names;
 use serde_json::{Value, json};
 
 use super::{
@@ -135,4 +136,47 @@ fn a_restart_that_somebody_takes_back_is_not_done_again() {
     let why = over["status"]["result"]["failureReport"]["message"].as_str().unwrap();
     assert!(why.contains("somebody else has taken back the restart of Deployment ratings"), "{why}");
     assert_eq!(workload.restarted_for(), None);
+}
+
+#[test]
+fn pods_of_stateful_sets_and_daemon_sets_are_restarted_as_well() {
+    let target = Target::new(registered(), "restarts-sets");
+    let (stage, namespace) = (&target.stage, &target.stage.namespace);
+    let template = json!({
+        "metadata": {"labels": {"app": "ratings"}},
+        "spec": {"containers": [{"name": "c", "image": "i", "ports": [{"name": "http", "containerPort": 9080}]}]},
+    });
+    let sets = [("StatefulSet", "db", "ratings-v1"), ("DaemonSet", "agent", "agent-x")];
+    stage.apply(&json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "agent-x", "namespace": namespace, "labels": {"app": "ratings"}}, "spec": template["spec"],
+    }));
+    for (kind, name, pod) in sets {
+        let mut spec = json!({"selector": {"matchLabels": {"app": "ratings"}}, "template": template});
+        if kind == "StatefulSet" {
+            spec["serviceName"] = json!("ratings");
+        }
+        let metadata = json!({"name": name, "namespace": namespace});
+        stage.apply(&json!({"apiVersion": "apps/v1", "kind": kind, "metadata": metadata, "spec": spec}));
+        let uid = stage.get(kind, name).unwrap()["metadata"]["uid"].clone();
+        let owner = json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": true}]);
+        let patch = format!("--patch={}", json!({"metadata": {"ownerReferences": owner}}));
+        stage.kubectl.succeeds(["patch", "pod", pod, "-n", namespace, "--type=merge", &patch]);
+    }
+    let _controller = controller(&target, "one");
+    target.breaks_routed("1m", &restarting());
+    let experiment = target.experiment().unwrap()["metadata"]["uid"].clone();
+    for (kind, name, _) in sets {
+        within(SOON, &format!("{kind} {name} is restarted"), || {
+            let set = stage.get(kind, name).unwrap();
+            let annotations = &set["spec"]["template"]["metadata"]["annotations"];
+            (annotations[names::RESTARTED_FOR] == experiment).then_some(())
+        });
+    }
+    let message = target.awaits(SOON, "it warns, and says what it waits for", |it| {
+        waits_for(it?).filter(|told| told.contains("to be restarted: ")).map(str::to_owned)
+    });
+    assert!(message.contains("StatefulSet db has no pod for a while"), "{message}");
+    target.deletes();
+    target.awaits(SOON, "it is gone", |it| it.is_none().then_some(()));
 }
