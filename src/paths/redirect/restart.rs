@@ -108,11 +108,12 @@ pub(super) fn next<'a>(
         }
         return Next::Restart(workload);
     }
-    if let Some(workload) = workloads().find(|it| it.failed) {
-        return Next::GiveUp(format!("the restart of {workload} makes no progress: {}", workload.missing()));
+    let lacking = || workloads().filter_map(|workload| Some((workload, workload.lacks.as_deref()?)));
+    if let Some((workload, lacks)) = lacking().find(|(workload, _)| workload.failed) {
+        return Next::GiveUp(format!("the restart of {workload} makes no progress: {lacks}"));
     }
-    if let Some(workload) = workloads().find(|it| it.lacks.is_some()) {
-        return Next::Wait(format!("{workload} to be restarted: {}", workload.missing()));
+    if let Some((workload, lacks)) = lacking().next() {
+        return Next::Wait(format!("{workload} to be restarted: {lacks}"));
     }
     let is_old = |pod: &&Pod| pod.annotations().get(RESTARTED_FOR).is_none_or(|of| of != uid);
     let old: Vec<&Pod> = pods.iter().map(itself).filter(is_old).collect();
@@ -176,10 +177,6 @@ impl Workload {
 
     fn is_restarted_for(&self, experiment_uid: &str) -> bool {
         self.restarted_for.as_deref() == Some(experiment_uid)
-    }
-
-    fn missing(&self) -> &str {
-        self.lacks.as_deref().unwrap_or("its pods are not ready")
     }
 
     /// Restarts it, if it still is what was looked at: our annotation and nothing else.
