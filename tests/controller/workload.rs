@@ -25,7 +25,8 @@ impl<'a> Workload<'a> {
     pub fn behind(stage: &'a Stage<'a>) -> Self {
         let workload = Self(stage);
         workload.apply(None);
-        workload.keeps("ratings-v1", "ratings-1");
+        let owner = workload.set("ratings-1");
+        workload.patch("pod", "ratings-v1", &[], &json!({"metadata": {"ownerReferences": owner}}));
         workload.is_rolled_out();
         workload
     }
@@ -79,10 +80,10 @@ impl<'a> Workload<'a> {
             "metadata": {
                 "name": "ratings-v2", "namespace": namespace,
                 "labels": template["metadata"]["labels"], "annotations": template["metadata"]["annotations"],
+                "ownerReferences": self.set("ratings-2"),
             },
             "spec": template["spec"],
         }));
-        self.keeps("ratings-v2", "ratings-2");
         let status = json!({"status": {
             "phase": "Running", "podIP": "10.1.0.2", "podIPs": [{"ip": "10.1.0.2"}],
             "conditions": [{"type": "Ready", "status": "True"}],
@@ -101,8 +102,8 @@ impl<'a> Workload<'a> {
         self.patch("deployment", "ratings", &["--subresource=status"], &status);
     }
 
-    /// A ReplicaSet of it keeps this pod.
-    fn keeps(&self, pod: &str, set: &str) {
+    /// A ReplicaSet of it; gives what a pod says that it keeps.
+    fn set(&self, set: &str) -> Value {
         let (namespace, deployment) = (&self.0.namespace, self.now());
         let owner = |kind: &str, name: &str, object: &Value| {
             let uid = &object["metadata"]["uid"];
@@ -118,8 +119,7 @@ impl<'a> Workload<'a> {
                 "template": {"metadata": {"labels": {"app": "ratings"}}, "spec": deployment["spec"]["template"]["spec"]},
             },
         }));
-        let set = owner("ReplicaSet", set, &self.0.get("replicaset", set).unwrap());
-        self.patch("pod", pod, &[], &json!({"metadata": {"ownerReferences": set}}));
+        owner("ReplicaSet", set, &self.0.get("replicaset", set).unwrap())
     }
 
     fn patch(&self, kind: &str, name: &str, more: &[&str], patch: &Value) {
