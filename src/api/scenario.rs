@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    experiment::Reconnect,
     failure_condition::{OnNoData, TrafficMetric},
     names::{Destination, ServiceName},
     plan::{Disruption, MatchRule},
@@ -30,6 +31,8 @@ pub struct Scenario {
     pub min_injected: u64,
     /// Time between the routing and the start, with faults off.
     pub settle: Duration,
+    /// What is done about connections that callers opened before the routing.
+    pub reconnect: Reconnect,
 }
 
 impl Scenario {

@@ -148,6 +148,7 @@ impl<'a> Pass<'a> {
             max_concurrent_delays: limits.max_concurrent_delays,
             min_injected: limits.min_injected,
             settle,
+            reconnect: body.routing.as_ref().and_then(|routing| routing.reconnect).unwrap_or_default(),
         })
     }
 

@@ -49,7 +49,7 @@ pub(crate) async fn await_ready(
 }
 
 /// What a Deployment lacks; `None` when nothing.
-fn obstacle(deployment: &Deployment) -> Option<String> {
+pub(crate) fn obstacle(deployment: &Deployment) -> Option<String> {
     let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
     let status = deployment.status.clone().unwrap_or_default();
     let known = status.observed_generation >= deployment.metadata.generation;

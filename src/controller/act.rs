@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use glooshot_api::{
+    experiment::Reconnect,
     names::ServiceName,
     report::Report,
     scenario::Scenario,
@@ -32,8 +33,8 @@ use crate::{
     proxy::Moment,
 };
 
-/// What an object in the world says of its end is this much later than the end that is planned: routing and draining take time.
-const SLACK: Duration = Duration::from_secs(600);
+/// What an object in the world says of its end is this much later than the end that is planned: routing, a restart of the targets and draining take time.
+const SLACK: Duration = Duration::from_secs(1_200);
 
 /// Does what was decided.
 pub(crate) async fn act<P: Paths>(
@@ -109,7 +110,7 @@ async fn take_up<P: Paths>(context: &Arc<Context<P>>, observed: &Observed) -> Re
     if !is_as_observed(context, observed).await? {
         return Ok(Told::Nothing);
     }
-    let scenario = match &observed.scenario {
+    let mut scenario = match &observed.scenario {
         Some(Ok(scenario)) => scenario.clone(),
         Some(Err(Refusal { message, .. })) => return lost(context, observed, message).await,
         None => return Ok(Told::Nothing),
@@ -124,6 +125,8 @@ async fn take_up<P: Paths>(context: &Arc<Context<P>>, observed: &Observed) -> Re
             if let Some(why) = taken_away(context, &observed.uid, &scenario) {
                 return lost(context, observed, &why).await;
             }
+            // Callers have come through the path before; who began the run has seen to it.
+            scenario.reconnect = Reconnect::None;
             let name = observed.object.name_any();
             let reports: Api<Report> = Api::namespaced(context.client.clone(), &observed.namespace());
             let report = reports.get_opt(&name).await.map_err(ReconcileError::api("the Report could not be read"))?;

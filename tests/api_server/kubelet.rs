@@ -160,10 +160,11 @@ impl Kubelet {
 
     async fn run(mut self) {
         let deployments = Api::<Deployment>::namespaced(self.client.clone(), &self.namespace);
+        let ours = ListParams::default().labels(&format!("{}={}", names::MANAGED_BY, names::US));
         let mut look = interval(LOOK);
         loop {
             look.tick().await;
-            let wanted = deployments.list(&ListParams::default()).await.unwrap().items;
+            let wanted = deployments.list(&ours).await.unwrap().items;
             for deployment in &wanted {
                 for index in 0..deployment.spec.as_ref().unwrap().replicas.unwrap() {
                     let name = format!("{}-{index}", deployment.name_any());

@@ -20,6 +20,9 @@ const SOON: Duration = Duration::from_secs(30);
 const SERVICES: &str = "glooshot-services";
 const WORKLOADS: &str = "glooshot-workloads";
 const PROXIES: &str = "glooshot-proxies";
+const RESTARTS: &str = "glooshot-restarts";
+/// The workloads that it may restart.
+const KINDS: [&str; 3] = ["Deployment", "StatefulSet", "DaemonSet"];
 
 /// A namespace in which the controller may work, with a Service that it has redirected.
 struct Enabled {
@@ -53,8 +56,9 @@ fn enabled() -> &'static Enabled {
         stage.wait(path.restore()).unwrap();
         stage.wait(stage.redirect.release(&stage.uid("abort"))).unwrap();
         let enabled = Enabled { controller, owner, made };
-        for service in [foreign("shop"), foreign("shop-glooshot")] {
-            enabled.owner.send("POST", &collection(&service), "application/json", &service).unwrap();
+        let services = ["shop", "shop-glooshot"].map(foreign);
+        for object in services.into_iter().chain(KINDS.map(foreign_workload)) {
+            enabled.owner.send("POST", &collection(&object), "application/json", &object).unwrap();
         }
         // The API server learns of policies and rights by watches of its own.
         let wrong = with(&enabled.origin(), "/spec/type", json!("NodePort"));
@@ -66,6 +70,14 @@ fn enabled() -> &'static Enabled {
         let wrong = with(&enabled.deployment(), "/spec/template/spec/hostPID", json!(true));
         within(SOON, "the policy of proxies is in force", || {
             enabled.creates(&wrong).err().filter(|it| it.message.contains(PROXIES))
+        });
+        // What no role of ours allows is refused all the same.
+        let more = ["--verb=create,delete", "--resource=statefulsets.apps,daemonsets.apps", "-n", NAMESPACE];
+        stage.kubectl.succeeds(["create", "role", "more"].into_iter().chain(more));
+        let account = "--serviceaccount=glooshot:glooshot-controller";
+        stage.kubectl.succeeds(["create", "rolebinding", "more", "--role=more", account, "-n", NAMESPACE]);
+        within(SOON, "the policy of restarts is in force", || {
+            enabled.deletes(&foreign_workload(KINDS[2])).err().filter(|it| it.message.contains(RESTARTS))
         });
         enabled
     });
@@ -87,9 +99,40 @@ fn foreign(name: &str) -> Value {
     })
 }
 
+/// A workload of somebody else.
+fn foreign_workload(kind: &str) -> Value {
+    let mut workload = json!({
+        "apiVersion": "apps/v1", "kind": kind,
+        "metadata": {
+            "name": "shop", "namespace": NAMESPACE, "labels": {"team": "shop"}, "annotations": {"owner": "us"},
+            "finalizers": ["shop.test/keep"],
+        },
+        "spec": {
+            "selector": {"matchLabels": {"app": "shop"}}, "minReadySeconds": 1,
+            "template": {
+                "metadata": {"labels": {"app": "shop"}, "annotations": {"owner": "us"}},
+                "spec": {"containers": [{"name": "shop", "image": "shop.test/shop:1"}]},
+            },
+        },
+    });
+    if kind == "StatefulSet" {
+        workload["spec"]["serviceName"] = json!("shop");
+    }
+    workload
+}
+
+/// The restart of a workload for the Experiment with this uid.
+fn restart(uid: &str) -> Value {
+    json!({"spec": {"template": {"metadata": {"annotations": {"glooshot.solo.io/restarted-for": uid}}}}})
+}
+
+const UID: &str = "0a1b2c3d-0000-4000-8000-0123456789ab";
+
 fn collection(object: &Value) -> String {
     let (group, plural) = match object["kind"].as_str().unwrap() {
         "Deployment" => ("apis/apps/v1", "deployments"),
+        "StatefulSet" => ("apis/apps/v1", "statefulsets"),
+        "DaemonSet" => ("apis/apps/v1", "daemonsets"),
         "PodDisruptionBudget" => ("apis/policy/v1", "poddisruptionbudgets"),
         "ServiceAccount" => ("api/v1", "serviceaccounts"),
         "Service" => ("api/v1", "services"),
@@ -296,7 +339,12 @@ fn it_makes_changes_and_removes_no_workload_that_is_not_its_own() {
         for object in [with(&unnamed, "/metadata/labels", json!({})), unlabelled] {
             enabled.owner.send("POST", &collection(&object), "application/json", &object).unwrap();
             let claim = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "glooshot"}}});
-            refused(enabled.changes(&object, &claim), WORKLOADS, MESSAGE, "a change");
+            let (policy, message) = if object["kind"] == "Deployment" {
+                (RESTARTS, "of the metadata of a workload of others glooshot changes nothing")
+            } else {
+                (WORKLOADS, MESSAGE)
+            };
+            refused(enabled.changes(&object, &claim), policy, message, "a change");
             refused(enabled.deletes(&object), WORKLOADS, MESSAGE, "a deletion");
         }
     }
@@ -361,5 +409,87 @@ fn its_deployments_are_proxies_without_any_privilege() {
             }
         }
         refused(enabled.creates(&changed), PROXIES, message, &format!("{field}: {value}"));
+    }
+}
+
+#[test]
+fn the_workloads_of_others_it_restarts_and_changes_in_no_other_way() {
+    const METADATA: &str = "of the metadata of a workload of others glooshot changes nothing";
+    const SPEC: &str =
+        "of a workload of others glooshot changes only the annotation glooshot.solo.io/restarted-for of its pods";
+    const VALUE: &str = "the annotation glooshot.solo.io/restarted-for is the uid of an Experiment";
+    let enabled = enabled();
+    let pods = |template: Value| json!({"spec": {"template": template}});
+    let containers = |image: &str, more: Value| {
+        let mut container = json!({"name": "shop", "image": image});
+        container.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        pods(json!({"spec": {"containers": [container]}}))
+    };
+    let changes = [
+        (json!({"metadata": {"labels": {"team": "other"}}}), METADATA),
+        (json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "glooshot"}}}), METADATA),
+        (json!({"metadata": {"labels": null}}), METADATA),
+        (json!({"metadata": {"annotations": {"owner": "others"}}}), METADATA),
+        (json!({"metadata": {"annotations": {"another": "one"}}}), METADATA),
+        (json!({"metadata": {"finalizers": null}}), METADATA),
+        (
+            json!({"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "a", "uid": "b"}]}}),
+            METADATA,
+        ),
+        (json!({"spec": {"minReadySeconds": 2}}), SPEC),
+        (json!({"spec": {"minReadySeconds": null}}), SPEC),
+        (pods(json!({"metadata": {"labels": {"app": "shop", "more": "x"}}})), SPEC),
+        (pods(json!({"metadata": {"annotations": {"owner": "others"}}})), SPEC),
+        (pods(json!({"metadata": {"annotations": {"owner": null}}})), SPEC),
+        (pods(json!({"metadata": {"annotations": {"another": "one"}}})), SPEC),
+        (pods(json!({"spec": {"hostPID": true}})), SPEC),
+        (pods(json!({"spec": {"serviceAccountName": "other"}})), SPEC),
+        (pods(json!({"spec": {"volumes": [{"name": "other", "secret": {"secretName": "other"}}]}})), SPEC),
+        (containers("evil.test/image:1", json!({})), SPEC),
+        (containers("shop.test/shop:1", json!({"command": ["sh"]})), SPEC),
+        (containers("shop.test/shop:1", json!({"env": [{"name": "A", "value": "b"}]})), SPEC),
+        (restart("another note"), VALUE),
+        (restart(""), VALUE),
+        (json!({"spec": {}}), VALUE),
+    ];
+    for workload in KINDS.map(foreign_workload) {
+        let kind = &workload["kind"];
+        let answer = enabled.changes(&workload, &restart(UID));
+        assert!(answer.is_ok(), "{kind}: {answer:?}");
+        for (change, message) in &changes {
+            // Also in the same write as a restart, which would be allowed.
+            let mut both = change.clone();
+            if *message != VALUE {
+                merge(&mut both, &restart(UID));
+            }
+            for change in [change, &both] {
+                refused(enabled.changes(&workload, change), RESTARTS, message, &format!("{kind}: {change}"));
+            }
+        }
+    }
+}
+
+/// The fields of both, as far as the first has none of its own.
+fn merge(first: &mut Value, second: &Value) {
+    match (first, second) {
+        (Value::Object(first), Value::Object(second)) => {
+            for (key, value) in second {
+                merge(first.entry(key).or_insert_with(|| json!({})), value);
+            }
+        }
+        (first, second) if *first == json!({}) => *first = second.clone(),
+        _ => {}
+    }
+}
+
+#[test]
+fn it_makes_and_removes_no_workload_of_another_kind() {
+    const MESSAGE: &str = "glooshot makes and removes no StatefulSet and no DaemonSet";
+    let enabled = enabled();
+    for workload in KINDS[1..].iter().map(|kind| foreign_workload(kind)) {
+        let labels = json!({"app.kubernetes.io/managed-by": "glooshot"});
+        let claimed = with(&anew(&workload, "glooshot-other"), "/metadata/labels", labels);
+        refused(enabled.creates(&claimed), RESTARTS, MESSAGE, "a creation");
+        refused(enabled.deletes(&workload), RESTARTS, MESSAGE, "a deletion");
     }
 }

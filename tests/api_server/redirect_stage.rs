@@ -8,6 +8,7 @@ use std::{
 
 use glooshot::{
     api::{
+        experiment::Reconnect,
         failure_condition::{OnNoData, TrafficMetric},
         names::{Destination, ServiceName},
         plan::{Disruption, FencingToken, MatchRule},
@@ -191,6 +192,7 @@ impl Stage {
             max_concurrent_delays: 10,
             min_injected: 1,
             settle: Duration::ZERO,
+            reconnect: Reconnect::None,
         }
     }
 

@@ -9,6 +9,7 @@ use super::{
     installation::{CONTROLLER, enable, install, objects},
     stage::{Controller, state},
     target::{Target, is_let_go},
+    workload::{Workload, restarting},
 };
 use crate::{harness::patience::within, program::glooshot};
 
@@ -118,12 +119,19 @@ fn an_installed_controller_is_never_refused_reads_no_secret_of_others_and_writes
     let mut target = Target::new(&control_plane, NAMESPACE);
     target.stage.system = "glooshot".to_owned();
     enable(&control_plane, NAMESPACE);
+    let controller = controller(&control_plane, &target);
+    let workload = Workload::behind(&target.stage);
+    target.breaks_routed("2s", &restarting());
+    workload.awaits_restart(SOON);
+    workload.rolls_out();
+    target.awaits(SOON, "it is over", |it| is_let_go(it?).then_some(()));
+    target.deletes();
+    target.awaits(SOON, "it is gone", |it| it.is_none().then_some(()));
     // From here on the API server lets no pod in that has any privilege.
     let restricted = "pod-security.kubernetes.io/enforce=restricted";
     target.stage.kubectl.succeeds(["label", "namespace", NAMESPACE, restricted]);
     let start = target.world();
 
-    let controller = controller(&control_plane, &target);
     target.breaks("2s");
     target.awaits(SOON, "it is over", |it| is_let_go(it?).then_some(()));
     target.deletes();

@@ -31,6 +31,7 @@ mod kubelet;
 mod scripted;
 mod stage;
 mod target;
+mod workload;
 
 // The tests.
 mod audit;
@@ -43,4 +44,5 @@ mod halt;
 mod invalid;
 mod leaders;
 mod life;
+mod restarts;
 mod routing_rules;

@@ -98,8 +98,15 @@ impl<'a> Target<'a> {
 
     /// Breaks the Service for `duration`.
     pub fn breaks(&self, duration: &str) {
+        self.breaks_routed(duration, &json!({"settle": "0s"}));
+    }
+
+    /// The same, routed like this.
+    pub fn breaks_routed(&self, duration: &str, routing: &Value) {
         let target = json!({"name": "ratings", "namespace": self.stage.namespace});
-        self.stage.apply(&self.stage.abort(NAME, &target, 100, duration));
+        let mut experiment = self.stage.abort(NAME, &target, 100, duration);
+        experiment["spec"]["spec"]["routing"] = routing.clone();
+        self.stage.apply(&experiment);
     }
 
     /// The Experiment as it is now.

@@ -4,12 +4,16 @@ use std::time::{Duration, Instant};
 
 use super::{
     stage::{ABORT, Owner, PATIENCE, Stage, Target, WATCH},
-    traffic::{Fate, Traffic},
+    traffic::{Fate, Seen, Traffic},
 };
 use crate::harness::{patience::let_pass, scale::NEW_CONNECTIONS};
 
 /// Connections that were opened before.
 const KEPT: usize = 50;
+/// For the faults behind a restart.
+const FAULTS: Duration = Duration::from_secs(8);
+/// For the service to be restarted, two pods one after the other.
+const RESTART: Duration = Duration::from_secs(150);
 
 /// A whole run without faults, with many new connections and some from before.
 pub fn under_load(stage: &Stage<'_>) {
@@ -35,6 +39,41 @@ pub fn under_load(stage: &Stage<'_>) {
     let values = report.pointer("/spec/failureConditionHistory/0/failureConditionSnapshots");
     let measured = values.and_then(|it| it.as_array()).is_some_and(|all| all.iter().any(|it| it["value"] == 0.0));
     assert!(measured, "no request was measured, so none came through a proxy: {report:#}");
+    stage.assert_as_before(&target);
+}
+
+/// Connections from before go on past the proxies, unless the service is restarted: then every one of them is made anew, and broken.
+pub fn restarted_targets(stage: &Stage<'_>) {
+    let [past, target] = ["past", "reconnect"].map(|name| stage.target(name, Owner::ClientSide));
+    let kept = Traffic::kept_connections(past.address, KEPT);
+    stage.experiment(&past, 3, ABORT);
+    let status = stage.ended(&past, PATIENCE);
+    let log = kept.finish();
+    assert_eq!(log.count(&Fate::Good), log.0.len(), "{:?}", log.failures());
+    assert_eq!(status["result"]["failureReport"]["failure_type"], "no_fault_injected", "{status:#}");
+
+    let kept = Traffic::reconnecting_connections(target.address, KEPT);
+    let began = Instant::now();
+    stage.experiment_routed(&target, FAULTS.as_secs(), "settle: 1s, reconnect: RestartTargets", ABORT);
+    let first = kept.first(&Fate::Injected, began, RESTART);
+    let status = stage.ended(&target, PATIENCE);
+    let_pass(Duration::from_secs(2));
+    let log = kept.finish();
+    log.assert_none_failed();
+    assert_eq!(status["result"]["state"], "Succeeded", "{status:#}");
+    // Faults go on and off at one proxy a moment after the other.
+    let moment = Duration::from_secs(1);
+    let during = |seen: &&Seen| seen.sent > first.over + moment && seen.over < first.over + FAULTS - 2 * moment;
+    let seen: Vec<&Seen> = log.0.iter().filter(during).collect();
+    let passed: Vec<_> = seen.iter().filter(|seen| seen.fate != Fate::Injected).map(|seen| seen.way).collect();
+    eprintln!(
+        "  faults {:.1?} after the command; {} requests over {KEPT} connections while they were on, {} past the proxies",
+        first.over - began,
+        seen.len(),
+        passed.len()
+    );
+    assert!(seen.len() > KEPT, "{} requests", seen.len());
+    assert!(passed.is_empty(), "{passed:#?}");
     stage.assert_as_before(&target);
 }
 

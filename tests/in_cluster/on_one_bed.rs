@@ -45,6 +45,7 @@ const LOUD: &[Scene] = &[
     ("a node is cut off", nodes::is_cut_off),
     ("a node's kube-proxy stands still", nodes::kube_proxy_stands_still),
     ("everything is rolled", changes::everything_is_rolled),
+    ("callers from before are made to connect anew", flips::restarted_targets),
     ("people stop experiments", stops::by_people),
     ("there is no controller any more", without_controllers::rescue),
 ];

@@ -133,9 +133,14 @@ impl<'a> Stage<'a> {
 
     /// Applies an Experiment on this target, named as it, that lasts so long; `more` is the rest of its inner spec.
     pub fn experiment(&self, target: &Target, seconds: u64, more: &str) {
+        self.experiment_routed(target, seconds, "settle: 0s", more);
+    }
+
+    /// The same, routed like this.
+    pub fn experiment_routed(&self, target: &Target, seconds: u64, routing: &str, more: &str) {
         let name = &target.name;
         let spec = format!(
-            "    duration: {seconds}s\n    routing: {{settle: 0s}}\n{}",
+            "    duration: {seconds}s\n    routing: {{{routing}}}\n{}",
             more.replace("{TARGET}", &format!("{{name: {name}, namespace: {}}}", self.namespace))
         );
         let head = format!("apiVersion: glooshot.solo.io/v1\nkind: Experiment\nmetadata: {{name: {name}}}");

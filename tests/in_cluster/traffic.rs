@@ -28,6 +28,8 @@ use crate::harness::{
 
 /// A request that has no answer by then has failed.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+/// What a client meets whose connection was closed while it rested.
+const CLOSED: [ErrorKind; 3] = [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
 /// How long a kept connection rests between two requests.
 const REST: Duration = Duration::from_millis(200);
 
@@ -53,6 +55,8 @@ pub struct Seen {
     pub fate: Fate,
     /// How it went there.
     pub way: Way,
+    /// The connection had been kept, and was closed before a byte of the answer came.
+    found_closed: bool,
 }
 
 /// The way of a request.
@@ -92,7 +96,17 @@ impl Traffic {
 
     /// Five requests a second over each of so many connections, which are all open when this returns.
     pub fn kept_connections(to: SocketAddr, connections: usize) -> Self {
-        let traffic = Self::start(move |log, stop| keep_connections(to, connections, log, stop));
+        Self::over_kept(to, connections, false)
+    }
+
+    /// The same, by clients that send a request again, once and over a new connection, when the kept one turns out to be closed: as
+    /// clients do whose servers are restarted.
+    pub fn reconnecting_connections(to: SocketAddr, connections: usize) -> Self {
+        Self::over_kept(to, connections, true)
+    }
+
+    fn over_kept(to: SocketAddr, connections: usize, again: bool) -> Self {
+        let traffic = Self::start(move |log, stop| keep_connections(to, connections, again, log, stop));
         within(ANSWERED_WITHIN, "as many answers as connections", || {
             (traffic.log.lock().unwrap().len() >= connections).then_some(())
         });
@@ -282,7 +296,13 @@ async fn one_connection_each(to: SocketAddr, per_second: u64, log: Arc<Mutex<Vec
     requests.join_all().await;
 }
 
-async fn keep_connections(to: SocketAddr, connections: usize, log: Arc<Mutex<Vec<Seen>>>, stop: Arc<AtomicBool>) {
+async fn keep_connections(
+    to: SocketAddr,
+    connections: usize,
+    again: bool,
+    log: Arc<Mutex<Vec<Seen>>>,
+    stop: Arc<AtomicBool>,
+) {
     let mut clients = JoinSet::new();
     for _ in 0..connections {
         let (log, stop) = (log.clone(), stop.clone());
@@ -291,7 +311,10 @@ async fn keep_connections(to: SocketAddr, connections: usize, log: Arc<Mutex<Vec
             let mut beat = interval(REST);
             while !stop.load(Ordering::Relaxed) {
                 beat.tick().await;
-                let seen = ask(to, &mut kept, "keep-alive").await;
+                let mut seen = ask(to, &mut kept, "keep-alive").await;
+                if again && seen.found_closed {
+                    seen = ask(to, &mut kept, "keep-alive").await;
+                }
                 log.lock().unwrap().push(seen);
             }
         });
@@ -313,15 +336,23 @@ async fn ask(to: SocketAddr, kept: &mut Option<TcpStream>, connection: &str) -> 
     let request = format!("GET /ratings/7 HTTP/1.1\r\nHost: ratings\r\nConnection: {connection}\r\n\r\n");
     let sent = Instant::now();
     let mut way = Way { to, kept: kept.is_some(), connected: None };
-    let exchanged = timeout(ANSWERED_WITHIN, exchange(kept.take(), request.as_bytes(), &mut way)).await;
+    let mut bytes = Vec::new();
+    let exchanged = timeout(ANSWERED_WITHIN, exchange(kept.take(), request.as_bytes(), &mut way, &mut bytes)).await;
     let answer = exchanged.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into())).map(|(answer, stream)| {
         *kept = Some(stream).filter(|_| !answer.says_close());
         answer
     });
-    Seen { sent, over: Instant::now(), fate: fate(&answer), way }
+    let is_closed = |error: &io::Error| CLOSED.contains(&error.kind());
+    let found_closed = way.kept && bytes.is_empty() && answer.as_ref().is_err_and(is_closed);
+    Seen { sent, over: Instant::now(), fate: fate(&answer), way, found_closed }
 }
 
-async fn exchange(kept: Option<TcpStream>, request: &[u8], way: &mut Way) -> io::Result<(Message, TcpStream)> {
+async fn exchange(
+    kept: Option<TcpStream>,
+    request: &[u8],
+    way: &mut Way,
+    bytes: &mut Vec<u8>,
+) -> io::Result<(Message, TcpStream)> {
     let began = Instant::now();
     let mut stream = match kept {
         Some(stream) => stream,
@@ -329,14 +360,13 @@ async fn exchange(kept: Option<TcpStream>, request: &[u8], way: &mut Way) -> io:
     };
     way.connected = Some((stream.local_addr()?, began.elapsed()));
     stream.write_all(request).await?;
-    let mut bytes = Vec::new();
     loop {
-        match wire::response(&bytes, "GET", false) {
+        match wire::response(bytes, "GET", false) {
             Parsed::Whole(answer) => return Ok((*answer, stream)),
             Parsed::Broken(why) => return Err(io::Error::other(why)),
             Parsed::Partial => {}
         }
-        if stream.read_buf(&mut bytes).await? == 0 {
+        if stream.read_buf(bytes).await? == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
     }

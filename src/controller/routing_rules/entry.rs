@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use glooshot_api::{names::ServiceName, scenario::Scenario};
+use glooshot_api::{experiment::Reconnect, names::ServiceName, scenario::Scenario};
 use kube::{ResourceExt as _, api::DynamicObject};
 use tokio::{
     select,
@@ -122,6 +122,7 @@ fn scenario(object: &DynamicObject) -> Scenario {
         max_concurrent_delays: 0,
         min_injected: 0,
         settle: Duration::ZERO,
+        reconnect: Reconnect::None,
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use glooshot_api::{
+    experiment::Reconnect,
     failure_condition::{OnNoData, TrafficMetric},
     names::{Destination, ServiceName},
     plan::{Disruption, MatchRule},
@@ -187,6 +188,7 @@ pub(crate) fn scenario(triggers: Vec<TriggerRule>) -> Scenario {
         max_concurrent_delays: 5_000,
         min_injected: 1,
         settle: Duration::from_secs(5),
+        reconnect: Reconnect::None,
     }
 }
 

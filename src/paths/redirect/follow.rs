@@ -119,7 +119,7 @@ impl Follower {
 }
 
 /// Why a redirected Service is no longer what we have made of it.
-fn interruption(service: Option<&Service>, uid: &str, owner: &Owner, ready: usize) -> Option<String> {
+pub(super) fn interruption(service: Option<&Service>, uid: &str, owner: &Owner, ready: usize) -> Option<String> {
     let Some(service) = service else { return Some("it has been deleted".to_owned()) };
     if service.uid().as_deref() != Some(uid) {
         return Some("it has been deleted and created anew".to_owned());

@@ -16,9 +16,13 @@
 //! | `shifts` | Services that RoutingRules hold, and their guests |
 //! | `plan` | what the proxies of one Service are told; pure |
 //! | `target` | one Service, and what follows from what is seen of it now |
+//! | `vigil` | what goes on while a Service is on its way |
 //! | `orders` | what was told to whom, and for how long it holds |
 //! | `eyes` | the watches of one run |
 //! | `world` | reads and writes at the API server |
+//! | `restart` | which workloads are restarted, and how far that has come; pure |
+//! | `keepers` | who keeps pods, read and restarted at the API server |
+//! | `reconnect` | callers made to connect anew, by a restart of what they call |
 //! | `guests` | a run on a Service that a RoutingRule holds |
 //! | `follow` | what happens by itself: plans follow the cluster, trips and foreign edits are told |
 //! | `rescue` | everything put back without a controller |
@@ -28,6 +32,7 @@ mod amount;
 mod eyes;
 mod follow;
 mod guests;
+mod keepers;
 pub mod names;
 mod objects;
 mod orders;
@@ -37,11 +42,14 @@ mod plan;
 pub(crate) mod pods;
 mod ports;
 mod preflight;
+mod reconnect;
 pub mod record;
 mod rescue;
+mod restart;
 mod shifts;
 mod steps;
 mod target;
+mod vigil;
 mod world;
 
 use std::{
@@ -146,6 +154,8 @@ pub enum Step {
     Flipped,
     /// A connection to the Service has arrived at a proxy.
     Verified,
+    /// No pod from before the flip is left, where the workload is restarted.
+    Restarted,
     /// Faults are on.
     FaultsOn,
     /// Faults are off for good.

@@ -18,6 +18,9 @@ pub const SERVICE: &str = "glooshot.solo.io/service";
 pub const EXPERIMENT_UID: &str = "glooshot.solo.io/experiment-uid";
 /// The same as an annotation: namespace and name of that Experiment.
 pub const EXPERIMENT: &str = "glooshot.solo.io/experiment";
+/// On the pod template of a workload that was restarted so that callers connect anew, and so on its pods: the uid of the Experiment that
+/// it was for.
+pub const RESTARTED_FOR: &str = "glooshot.solo.io/restarted-for";
 /// On proxy pods: the authorities that may have signed a controller's certificate. They are public.
 pub const CONTROL_CA: &str = "glooshot.solo.io/control-ca";
 /// The audience of the token that proxies show to controllers.

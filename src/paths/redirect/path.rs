@@ -1,7 +1,7 @@
 //! The data path of one run: its Services go through the proxies, which are told what the engine says.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures::future::{join_all, try_join_all};
-use glooshot_api::{names::ServiceName, scenario::Scenario, status::InjectionStatus};
+use glooshot_api::{experiment::Reconnect, names::ServiceName, scenario::Scenario, status::InjectionStatus};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use tokio::{
@@ -30,6 +30,7 @@ use super::{
     shifts::{Claim, Seat, Shifts},
     steps::{self, Arrivals, ENOUGH_PROXIES, Next, Sight},
     target::{Target, address},
+    vigil::Vigil,
     world::Held,
 };
 use crate::{
@@ -41,8 +42,6 @@ use crate::{
 const EVENTS: usize = 16;
 /// Between two looks where nothing says that something has changed.
 pub(super) const LOOK: Duration = Duration::from_millis(200);
-/// Between two renewals of the plans while the Services are being routed.
-const RENEW: Duration = Duration::from_secs(1);
 /// For a connection that is only opened.
 const CONNECT: Duration = Duration::from_secs(1);
 /// For proxies to acknowledge a plan that switches their faults on.
@@ -86,6 +85,8 @@ pub(super) struct Notes {
     off_at: Option<Moment>,
     /// Callers that have been seen, by the Service that they called.
     pub(super) seen: BTreeMap<ServiceName, Vec<ServiceName>>,
+    /// The uids of workloads that were seen to have been restarted for this run.
+    pub(super) restarted: BTreeSet<String>,
     restoring: bool,
 }
 
@@ -147,7 +148,7 @@ impl RedirectPath {
     pub async fn preflight(&self, scenario: &Scenario) -> Result<Vec<(ServiceName, Vec<Finding>)>, PathError> {
         let targets = self.names(scenario);
         let all = targets.into_iter().map(|name| async {
-            let seen = self.shared.world.look(&name).await?;
+            let seen = self.shared.world.look(&name, scenario.reconnect).await?;
             let wants = Wants::of(scenario, |destination| destination.service == name);
             let findings = preflight::inspect(&seen, &name.namespace, &name.name, &self.holder(&name), &wants);
             Ok((name, findings))
@@ -178,13 +179,12 @@ impl RedirectPath {
 
     /// Leads one Service through all steps.
     async fn lead(&self, target: &Target, eyes: &Eyes) -> Result<(), PathError> {
-        let (mut seen, mut heard) = (eyes.changes(), self.shared.hub.changes());
+        let mut vigil = Vigil::keep(self, target, eyes);
         let mut step = None;
         let mut since = Instant::now();
         // Where we are guests everything is there.
         let mut deployed = target.holder != self.owner;
         let mut arrivals = Arrivals::default();
-        let mut renewed = Instant::now();
         loop {
             let sight = self.sight(target, eyes, deployed, &mut arrivals)?;
             let (now, next) = steps::next(&sight);
@@ -229,17 +229,7 @@ impl RedirectPath {
                 let (limit, name) = (steps::limit(now).as_secs(), &target.name);
                 return Err(error(format!("Service {name} could not be redirected ({now:?}): after {limit}s {waits}")));
             }
-            self.orders_for(target, eyes)?;
-            // The engine renews what it has routed; until then proxies that come must find a plan that holds.
-            if renewed.elapsed() >= RENEW {
-                renewed = Instant::now();
-                self.run.orders.renew()?;
-            }
-            tokio::select! {
-                _ = seen.changed() => {}
-                _ = heard.changed() => {}
-                () = tokio::time::sleep(LOOK) => {}
-            }
+            vigil.pass().await?;
         }
     }
 
@@ -282,14 +272,14 @@ impl RedirectPath {
         target.set_origin(Some(&origin))
     }
 
-    fn orders_for(&self, target: &Target, eyes: &Eyes) -> Result<(), PathError> {
+    pub(super) fn orders_for(&self, target: &Target, eyes: &Eyes) -> Result<(), PathError> {
         let notes = self.run.notes();
         let Some(scenario) = notes.scenario.clone() else { return Ok(()) };
         drop(notes);
         self.run.orders.set(&target.name, target.inputs(eyes, &scenario, &self.owner.uid, &self.run.shifts))
     }
 
-    fn may_write(&self) -> Result<(), PathError> {
+    pub(super) fn may_write(&self) -> Result<(), PathError> {
         let reign = *self.shared.reign.borrow();
         let leads = reign.is_some_and(|reign| reign.until > Moment::now());
         if leads { Ok(()) } else { Err(error("this controller does not lead")) }
@@ -361,6 +351,10 @@ impl DataPath for RedirectPath {
         eyes.ready().await.map_err(|_| error("the cluster does not say in time what there is"))?;
         self.run.notes().eyes = Some(Arc::clone(&eyes));
         try_join_all(targets.iter().map(|target| self.lead(target, &eyes))).await?;
+        if scenario.reconnect == Reconnect::RestartTargets {
+            // Whoever is made to connect anew must find every Service redirected: two of them may lead to the same pods.
+            try_join_all(targets.iter().map(|target| self.restart(target, &eyes))).await?;
+        }
         self.follow(&eyes);
         if self.rule.is_some() {
             self.run.shifts.open(&self.owner.uid);
@@ -470,7 +464,7 @@ impl DataPath for RedirectPath {
             let seen = notes.seen.get(&target.name).map(Vec::as_slice).unwrap_or_default();
             plan::callers(scenario, &target.name).into_iter().filter(|caller| !seen.contains(caller))
         });
-        let missing: std::collections::BTreeSet<ServiceName> = missing.collect();
+        let missing: BTreeSet<ServiceName> = missing.collect();
         missing.iter().map(ToString::to_string).collect()
     }
 

@@ -13,6 +13,9 @@ const PROXY_LIMIT: Duration = Duration::from_secs(60);
 /// For a connection to the Service to arrive at a proxy.
 const VERIFY_LIMIT: Duration = Duration::from_secs(30);
 
+/// For a workload to be restarted: what Kubernetes itself gives a Deployment.
+const RESTART_LIMIT: Duration = Duration::from_secs(600);
+
 /// What is seen of one Service's way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sight {
@@ -98,6 +101,7 @@ pub(super) fn limit(step: Step) -> Duration {
     match step {
         Step::ProxyReady => PROXY_LIMIT,
         Step::Verified => VERIFY_LIMIT,
+        Step::Restarted => RESTART_LIMIT,
         _ => ORIGIN_LIMIT,
     }
 }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use glooshot_api::{names::ServiceName, scenario::Scenario};
+use glooshot_api::{experiment::Reconnect, names::ServiceName, scenario::Scenario};
 use jiff::Timestamp;
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -38,6 +38,7 @@ use super::{
     plan::Caller,
     preflight::Seen,
     record::Record,
+    restart,
 };
 use crate::{cluster::pages, engine::data_path::PathError};
 
@@ -59,11 +60,11 @@ pub(super) fn failed(what: &str, namespace: &str, error: &kube::Error) -> PathEr
     PathError { message }
 }
 
-fn is_missing(error: &kube::Error) -> bool {
+pub(super) fn is_missing(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.is_not_found())
 }
 
-fn is_conflict(error: &kube::Error) -> bool {
+pub(super) fn is_conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.is_conflict())
 }
 
@@ -99,17 +100,27 @@ impl World {
     }
 
     /// Everything that is looked at before anything is changed.
-    pub(super) async fn look(&self, name: &ServiceName) -> Result<Seen, PathError> {
+    pub(super) async fn look(&self, name: &ServiceName, reconnect: Reconnect) -> Result<Seen, PathError> {
         let namespace = &name.namespace;
         let service = self.service(name).await?;
         let origin = ServiceName { namespace: namespace.clone(), name: names::origin(&name.name) };
         let labels = Api::<Namespace>::all(self.client.clone()).get_opt(namespace).await;
         let labels = labels.map_err(|error| failed("the namespace cannot be read", namespace, &error))?;
+        let pods: Vec<Pod> = self.all(namespace).await?;
+        let keepers = match (&service, reconnect) {
+            (Some(service), Reconnect::RestartTargets) => {
+                let selector = patch::original(service);
+                let behind: Vec<&Pod> = pods.iter().filter(|pod| restart::is_behind(pod, &selector)).collect();
+                self.keepers(namespace, &behind).await?
+            }
+            (None, _) | (_, Reconnect::None) => Vec::new(),
+        };
         Ok(Seen {
             service,
             origin: self.service(&origin).await?,
             namespace: labels.and_then(|it| it.metadata.labels).unwrap_or_default(),
-            pods: self.all(namespace).await?,
+            pods,
+            keepers,
             network_policies: self.all(namespace).await?,
             quotas: self.all(namespace).await?,
             // Only warnings come from these, so that a controller may do without the right to read them.

@@ -1,6 +1,7 @@
 //! Whether a Service can be redirected, and what its owner should know before it is: a list of findings. Pure.
 
 mod around;
+mod restart;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,7 @@ use k8s_openapi::api::{
 };
 use kube::core::DynamicObject;
 
-use super::Owner;
+use super::{Owner, restart::Keeper};
 
 /// How much a finding weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,6 +88,10 @@ pub enum Reason {
     AlreadyRedirected,
     /// The name of its origin is taken.
     OriginNameTaken,
+    /// Its pods are to be restarted, and nobody would replace one of them.
+    NotRestartable,
+    /// Its workload has no pod for a while when it is restarted.
+    RestartGap,
 }
 
 impl fmt::Display for Reason {
@@ -123,6 +128,8 @@ pub(super) struct Seen {
     pub namespace: BTreeMap<String, String>,
     /// All pods of the namespace.
     pub pods: Vec<Pod>,
+    /// Who keeps its pods, where they are to be restarted.
+    pub keepers: Vec<Keeper>,
     /// All NetworkPolicies of the namespace.
     pub network_policies: Vec<NetworkPolicy>,
     /// All quotas of the namespace.
@@ -179,6 +186,7 @@ pub(super) fn inspect(seen: &Seen, namespace: &str, name: &str, owner: &Owner, w
     };
     service::inspect(seen, service, owner, wants, &mut findings);
     around::inspect(seen, service, &mut findings);
+    restart::inspect(seen, &mut findings);
     findings.0.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.reason));
     findings.0
 }

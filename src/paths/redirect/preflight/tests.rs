@@ -1,3 +1,4 @@
+use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::{Value, json};
 
 use super::{super::names, *};
@@ -33,11 +34,17 @@ fn world() -> Value {
             "status": {"conditions": [{"type": "Ready", "status": "True"}]},
         }],
         "policies": [], "quotas": [], "autoscalers": [], "monitors": [],
+        // Who keeps the pods, where they are to be restarted: Deployments, and what else would not replace them.
+        "deployments": [], "others": [],
     })
 }
 
 fn found(world: &Value, wants: &Wants) -> Vec<(Severity, Reason)> {
+    let deployments = from::<Vec<Deployment>>(world["deployments"].clone()).into_iter();
+    let others = from::<Vec<String>>(world["others"].clone()).into_iter();
+    let keepers = deployments.map(|it| Keeper::Workload((&it).into())).chain(others.map(Keeper::Nobody));
     let seen = Seen {
+        keepers: keepers.collect(),
         service: from(world["service"].clone()),
         origin: from(world["origin"].clone()),
         namespace: from(world["namespace"].clone()),
@@ -257,6 +264,22 @@ fn everything_that_stands_against_a_redirection_is_found() {
             "/service/spec/ports",
             json!([{"port": 9080}, {"port": 9443, "name": "https-admin"}]),
             vec![(Warning, Tls)],
+        ),
+        (
+            "a workload that replaces no pod",
+            "/deployments",
+            json!([{"metadata": {"name": "ratings"}, "spec": {"paused": true, "selector": {}, "template": {}}}]),
+            vec![(Error, NotRestartable)],
+        ),
+        ("a pod that nobody would replace", "/others", json!(["nobody keeps pod p"]), vec![(Error, NotRestartable)]),
+        (
+            "a workload that has no pod for a while",
+            "/deployments",
+            json!([{
+                "metadata": {"name": "ratings"},
+                "spec": {"strategy": {"type": "Recreate"}, "selector": {}, "template": {}},
+            }]),
+            vec![(Warning, RestartGap)],
         ),
     ];
     let wants = Wants { ports: vec![9080], requests: true };
