@@ -13,7 +13,12 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use super::pages::PAGE;
+use super::{WATCH, pages::PAGE};
+
+/// Watches every object of a kind, for as long as a watch of ours lasts.
+pub(crate) fn everything() -> watcher::Config {
+    watcher::Config::default().timeout(u32::try_from(WATCH.as_secs()).unwrap_or(u32::MAX))
+}
 
 /// A cache of what `config` chooses, and the words that change it: to be read for ever. `trim` takes away what nobody here asks for.
 pub(crate) fn cache<K>(

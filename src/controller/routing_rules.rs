@@ -30,7 +30,7 @@ use self::{
     entry::{Entry, owner, services},
 };
 use super::{Context, Paths, decide::Obstacle, error::ReconcileError, finalizer, meshes, observe, watches};
-use crate::{paths::redirect::Shares, proxy::Moment};
+use crate::{cluster::watching, paths::redirect::Shares, proxy::Moment};
 
 /// Between two passes.
 const PASS: Duration = Duration::from_millis(500);
@@ -64,7 +64,7 @@ pub(super) async fn keep<P: Paths>(context: Arc<Context<P>>) {
     let (mut stores, mut tasks) = (Vec::new(), Vec::new());
     for scope in watches::scopes(&context.settings.namespaces) {
         let api = watches::within(&context.watching, scope.as_deref(), &kind);
-        let (store, words) = watches::cache(api, kind.clone(), |_: &mut DynamicObject| {});
+        let (store, words) = watching::cache(api, kind.clone(), watching::everything(), |_: &mut DynamicObject| {});
         stores.push(store);
         tasks.push(AbortOnDropHandle::new(tokio::spawn(words.for_each(|word| async move {
             if let Err(error) = word {

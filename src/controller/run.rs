@@ -52,6 +52,7 @@ use super::{
     watches,
 };
 use crate::{
+    cluster::watching,
     control::server::{Bounds, Hub, Server},
     metrics_server::{self, Health},
     paths::redirect::Reign,
@@ -188,7 +189,7 @@ impl Controller {
         let (mut stores, mut pokes, mut queues) = (Vec::new(), Vec::new(), Vec::new());
         for scope in scopes {
             let api = watches::within(&self.watching, scope.as_deref(), &kind);
-            let (store, words) = watches::cache(api, kind.clone(), |_| {});
+            let (store, words) = watching::cache(api, kind.clone(), watching::everything(), |_| {});
             let (poke, poked) = mpsc::channel(POKES);
             stores.push(store.clone());
             pokes.push((scope, poke));

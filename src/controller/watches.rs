@@ -1,18 +1,18 @@
 //! What the controller keeps caches of: one for each kind and namespace, or for all namespaces together.
 
-use std::{fmt::Debug, hash::Hash};
+use std::fmt::Debug;
 
-use futures::{Stream, StreamExt as _, TryStreamExt as _, future::ready};
+use futures::{StreamExt as _, TryStreamExt as _, future::ready};
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use kube::{
     Api, Client, Resource,
     core::{DynamicResourceScope, NamespaceResourceScope},
-    runtime::{reflector::Store, watcher},
+    runtime::reflector::Store,
 };
 use serde::de::DeserializeOwned;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::cluster::{WATCH, watching};
+use crate::cluster::watching::{self, everything};
 
 /// What is watched: each of these namespaces by itself, or all together.
 pub(crate) fn scopes(namespaces: &[String]) -> Vec<Option<String>> {
@@ -30,20 +30,6 @@ where
     }
 }
 
-/// A cache, and the words that change it: to be read for ever.
-pub(crate) fn cache<K>(
-    api: Api<K>,
-    kind: K::DynamicType,
-    trim: impl Fn(&mut K) + Send + 'static,
-) -> (Store<K>, impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send)
-where
-    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-    K::DynamicType: Clone + Eq + Hash + Send + Sync,
-{
-    let seconds = u32::try_from(WATCH.as_secs()).unwrap_or(u32::MAX);
-    watching::cache(api, kind, watcher::Config::default().timeout(seconds), trim)
-}
-
 /// Caches that nobody listens to, one for each namespace or one for all.
 pub(crate) fn keep<K>(
     client: &Client,
@@ -59,7 +45,7 @@ where
             Some(namespace) => Api::namespaced(client.clone(), &namespace),
             None => Api::all(client.clone()),
         };
-        let (store, words) = cache(api, (), trim.clone());
+        let (store, words) = watching::cache(api, (), everything(), trim.clone());
         let told = words.inspect_err(|error| tracing::warn!(%error, "a watch was cut; it goes on"));
         (store, AbortOnDropHandle::new(tokio::spawn(told.for_each(|_| ready(())))))
     });

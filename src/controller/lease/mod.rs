@@ -20,7 +20,7 @@ use k8s_openapi::{
 use kube::{
     Api, Client,
     api::{ObjectMeta, PostParams},
-    runtime::watcher::{self, Event},
+    runtime::watcher::Event,
 };
 use tokio::{
     select,
@@ -29,12 +29,7 @@ use tokio::{
 };
 
 use self::decide::{Memory, Seen, Step};
-use crate::{
-    cluster::{WATCH, watching},
-    engine::clock,
-    paths::redirect::Reign,
-    proxy::Moment,
-};
+use crate::{cluster::watching, engine::clock, paths::redirect::Reign, proxy::Moment};
 
 /// How long a lease lasts after it was written.
 pub(crate) const LENGTH: Duration = Duration::from_secs(15);
@@ -248,8 +243,7 @@ impl Elector {
 
 /// Tells whenever the Lease is seen to be nobody's, for ever.
 async fn look_out(api: Api<Lease>, name: String, freed: &Notify) {
-    let seconds = u32::try_from(WATCH.as_secs()).unwrap_or(u32::MAX);
-    let only = watcher::Config::default().fields(&format!("metadata.name={name}")).timeout(seconds);
+    let only = watching::everything().fields(&format!("metadata.name={name}"));
     let (_store, words) = watching::cache(api, (), only, |_| {});
     pin_mut!(words);
     while let Some(word) = words.next().await {

@@ -10,14 +10,14 @@ use k8s_openapi::{
     },
 };
 use kube::{
-    Api, Resource, ResourceExt as _,
+    Api, Resource,
     api::{Patch, PatchParams},
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
-    names::US,
+    names::{self, US},
     restart::{self, Keeper, Kind, Workload},
     world::{World, failed, is_conflict, is_missing},
 };
@@ -62,7 +62,7 @@ impl World {
                 let set = api.get_metadata_opt(name).await;
                 let set = set.map_err(|error| unread("ReplicaSet", name, namespace, &error))?;
                 let Some(set) = set else { return Ok(Keeper::Gone) };
-                let owner = set.owner_references().iter().find(|owner| owner.controller == Some(true));
+                let owner = names::controller(&set);
                 match owner.filter(|owner| owner.kind == "Deployment" && owner.api_version.starts_with(APPS)) {
                     Some(owner) => self.workload::<Deployment>(namespace, &owner.name).await,
                     None => Ok(Keeper::Nobody(format!("ReplicaSet {name} without a Deployment keeps pod {pod}"))),

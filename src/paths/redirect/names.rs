@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::Resource;
 
 /// On a redirected Service: what it was, and for whom it was changed ([`super::record::Record`]).
 pub const REDIRECT: &str = "glooshot.solo.io/redirect";
@@ -50,6 +51,11 @@ pub fn origin(service: &str) -> String {
 /// Whether we have created this object.
 pub fn is_ours(object: &ObjectMeta) -> bool {
     object.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|by| by == US)
+}
+
+/// The object whose controller keeps this one.
+pub(super) fn controller(object: &impl Resource) -> Option<&OwnerReference> {
+    object.meta().owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
 }
 
 /// The selector that a redirected Service had before, as its annotation tells it; none if that is not as we write it.

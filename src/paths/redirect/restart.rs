@@ -85,7 +85,7 @@ pub(super) fn is_behind(pod: &Pod, selector: &BTreeMap<String, String>) -> bool 
 /// The controllers of these pods, each with one of them; `None` of those that have none.
 pub(super) fn controllers(pods: &[impl Borrow<Pod>]) -> BTreeMap<Option<Controller>, String> {
     let controller = |pod: &Pod| {
-        let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true))?;
+        let owner = names::controller(pod)?;
         Some((owner.api_version.clone(), owner.kind.clone(), owner.name.clone()))
     };
     pods.iter().map(itself).map(|pod| (controller(pod), pod.name_any())).collect()

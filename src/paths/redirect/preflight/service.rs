@@ -57,7 +57,7 @@ fn identity(service: &Service, findings: &mut Findings) {
             "this is the origin of a Service that glooshot redirects; name that Service itself",
         );
     }
-    if let Some(controller) = service.owner_references().iter().find(|owner| owner.controller == Some(true)) {
+    if let Some(controller) = names::controller(service) {
         findings.error(
             Reason::OwnedByController,
             format!(

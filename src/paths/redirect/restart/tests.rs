@@ -27,6 +27,12 @@ fn keeper(deployment: Value) -> Keeper {
     Keeper::Workload(Workload::from(&from::<Deployment>(deployment)))
 }
 
+/// Kubernetes says that a rollout of it has made no progress for too long.
+fn given_up(deployment: &mut Value) {
+    let condition = json!({"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"});
+    deployment["status"]["conditions"] = json!([condition]);
+}
+
 fn pod(name: &str, restarted_for: Option<&str>) -> Pod {
     let mut pod = template(restarted_for);
     pod["metadata"]["name"] = json!(name);
@@ -98,8 +104,7 @@ fn a_workload_is_restarted_once_and_all_pods_of_before_are_waited_for() {
             "Kubernetes has given up",
             |it| {
                 it["status"]["updatedReplicas"] = json!(1);
-                let condition = json!({"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"});
-                it["status"]["conditions"] = json!([condition]);
+                given_up(it);
             },
             vec![pod("a", None), pod("b", Some(UID))],
             &["d-1"],
@@ -109,8 +114,7 @@ fn a_workload_is_restarted_once_and_all_pods_of_before_are_waited_for() {
             "it had given up an earlier one, and has not seen this one",
             |it| {
                 it["metadata"]["generation"] = json!(3);
-                let condition = json!({"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"});
-                it["status"]["conditions"] = json!([condition]);
+                given_up(it);
             },
             vec![pod("a", None)],
             &["d-1"],
