@@ -1,8 +1,8 @@
-//! Step 1, admit: the strict gate behind hyper's lenient parser. What passes is unambiguous for every upstream.
+//! Step 1, admit: the strict gate behind the parsers. What passes is unambiguous for every upstream.
 //!
-//! hyper has already refused bad framing (differing or malformed `Content-Length`, `Transfer-Encoding` in HTTP/1.0 or
+//! Over HTTP/1 `http1::asked` has already refused bad framing (differing or malformed `Content-Length`, `Transfer-Encoding` in HTTP/1.0 or
 //! without a final `chunked`), and of a request with both it keeps `Transfer-Encoding` alone and closes afterwards
-//! (RFC 9112 §6.3). The gate refuses what hyper lets through.
+//! (RFC 9112 §6.3). Over HTTP/2 hyper lets more through. The gate refuses the rest.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
@@ -21,7 +21,7 @@ pub(crate) struct Gate {
     pub(crate) default_host: HeaderValue,
     /// Bytes of a target at the most.
     pub(crate) target_bytes: usize,
-    /// Header fields at the most. Over HTTP/1 hyper has already counted them.
+    /// Header fields at the most. Over HTTP/1 they have been counted already.
     pub(crate) headers: usize,
 }
 
@@ -55,7 +55,7 @@ fn method(method: &Method) -> Result<(), Reject> {
     if *method == Method::CONNECT || *method == Method::TRACE { Err(Reject::Method) } else { Ok(()) }
 }
 
-/// RFC 9110 §5.1. hyper holds HTTP/1 to that.
+/// RFC 9110 §5.1. HTTP/1 has been held to that.
 fn field_names(version: Version, headers: &HeaderMap) -> Result<(), Reject> {
     if version == Version::HTTP_2 && !field_name::are_tokens(headers) { Err(Reject::FieldName) } else { Ok(()) }
 }
@@ -70,7 +70,7 @@ fn transfer_coding(headers: &HeaderMap) -> Result<(), Reject> {
     }
 }
 
-/// RFC 9110 §8.6: one number, once. hyper holds HTTP/1 to that; over HTTP/2 an empty value and several spellings of one number get
+/// RFC 9110 §8.6: one number, once. HTTP/1 has been held to that; over HTTP/2 an empty value and several spellings of one number get
 /// through, and an upstream that speaks HTTP/1 would frame by them.
 fn content_length(version: Version, headers: &HeaderMap) -> Result<(), Reject> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();

@@ -14,6 +14,8 @@ use super::{
     error::Flag,
     exchange::Exchange,
     lease::{AnswerError, Lease},
+    link::Link,
+    tapped_io::TappedIo,
     trailers,
     unread::Unread,
     upload::Upload,
@@ -26,7 +28,7 @@ use super::{
 pub(crate) enum RequestBody {
     /// Nothing; such a request can be sent again.
     Empty,
-    /// What the client sends, as it comes: hyper reads on only when the upstream takes it.
+    /// What the client sends, as it comes: more is read only when the upstream takes it.
     Client(#[pin] Whole, Upload),
 }
 
@@ -94,6 +96,15 @@ pub(crate) enum ResponseBody {
     Own(Option<Bytes>),
     /// What the upstream sends, as it comes, and what is done at its end.
     Upstream(Box<Tail>),
+    /// None: both sides speak another protocol from here on.
+    Switched(Box<Tunnel>),
+}
+
+/// The upstream's side of a switch of protocols, and the account that ends with it.
+#[derive(Debug)]
+pub(crate) struct Tunnel {
+    pub(crate) upstream: TappedIo<Link, ()>,
+    pub(crate) exchange: Exchange,
 }
 
 /// What is done at the end of an upstream's response.
@@ -172,6 +183,7 @@ impl Body for ResponseBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Polled<AnswerError>> {
         match &mut *self {
             Self::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Switched(_) => Poll::Ready(None),
             Self::Upstream(tail) => {
                 tail.is_asked();
                 let Some(lease) = &mut tail.lease else { return Poll::Ready(None) };
@@ -183,7 +195,7 @@ impl Body for ResponseBody {
                 }
                 match &polled {
                     Poll::Ready(None) => tail.end(),
-                    // An error here makes hyper break the client's connection: a short body is never made a valid one.
+                    // An error here breaks the client's connection, or its stream: a short body is never made a valid one.
                     Poll::Ready(Some(Err(_))) => tail.broke_off(),
                     Poll::Ready(Some(Ok(_))) if is_over => tail.end(),
                     Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
@@ -197,6 +209,7 @@ impl Body for ResponseBody {
         match self {
             Self::Own(bytes) => bytes.is_none(),
             Self::Upstream(tail) => tail.lease.is_none(),
+            Self::Switched(_) => true,
         }
     }
 
@@ -204,6 +217,7 @@ impl Body for ResponseBody {
         match self {
             Self::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Self::Upstream(tail) => tail.lease.as_ref().map_or(SizeHint::with_exact(0), Lease::size_hint),
+            Self::Switched(_) => SizeHint::with_exact(0),
         }
     }
 }

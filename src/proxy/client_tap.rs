@@ -1,4 +1,4 @@
-//! What is seen of a client's bytes over HTTP/1: their framing is followed, and every movement is noted.
+//! What is seen of a client's bytes over HTTP/1: every movement is noted.
 
 use std::{
     io::{self, IoSlice},
@@ -8,12 +8,11 @@ use std::{
     },
 };
 
-use super::{activity::Activity, framing::Follower, tapped_io::Tap};
+use super::{activity::Activity, tapped_io::Tap};
 
-/// Follows one client's HTTP/1 connection.
+/// Watches one client's HTTP/1 connection.
 #[derive(Debug)]
 pub(crate) struct ClientTap {
-    follower: Follower,
     activity: Arc<Activity>,
     /// A coarse clock: it costs nothing to read, and limits are in seconds.
     clock: Arc<AtomicU64>,
@@ -22,17 +21,14 @@ pub(crate) struct ClientTap {
 impl ClientTap {
     /// Notes every movement in `activity`.
     pub(crate) fn new(activity: Arc<Activity>, clock: Arc<AtomicU64>) -> Self {
-        Self { follower: Follower::default(), activity, clock }
+        Self { activity, clock }
     }
 }
 
 impl Tap for ClientTap {
-    fn received(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn received(&mut self, _: &[u8]) -> io::Result<()> {
         self.activity.received(self.clock.load(Ordering::Relaxed));
-        if self.activity.is_switched() {
-            self.follower.off();
-        }
-        self.follower.follow(bytes).map_err(|malformed| io::Error::new(io::ErrorKind::InvalidData, malformed))
+        Ok(())
     }
 
     fn sent(&mut self, _: &[IoSlice<'_>], _: usize) {

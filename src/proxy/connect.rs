@@ -52,7 +52,8 @@ pub(crate) async fn lease(
     if pooled && let Some(lease) = worker.pool.take(key) {
         return Ok(lease);
     }
-    let link = open(worker, transport.tls.as_deref(), address, Offer::Http1).await?;
+    // Few requests need one: the others do not carry the room for it.
+    let link = Box::pin(open(worker, transport.tls.as_deref(), address, Offer::Http1)).await?;
     Ok(worker.pool.adopt(key, link))
 }
 

@@ -1,9 +1,9 @@
 //! One client's connection: recognised by its first bytes, then served as HTTP/1 or HTTP/2, or passed through.
 
-use std::{cell::Cell, error::Error as _, net::IpAddr, pin::pin, rc::Rc, sync::Arc};
+use std::{cell::Cell, convert::Infallible, error::Error as _, net::IpAddr, pin::pin, rc::Rc, sync::Arc};
 
-use http::HeaderValue;
-use hyper::service::service_fn;
+use http::{HeaderValue, Request, Response};
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -15,23 +15,26 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use super::{
     activity::Activity,
     at_connect,
-    chunks::Malformed,
+    body::{ResponseBody, Tunnel},
     client_tap::ClientTap,
     clock::Moment,
     connect::open,
     exec::OnThisCore,
     frontend::Frontend,
     handle::handle,
+    http1::{self, Refused, Served, Service},
     http2_tap::Http2Tap,
     limits::CONNECTION_WINDOW,
     link::Link,
     patience::Patience,
     reject::Reject,
+    respond::named,
     sniff::{self, LOOK_AHEAD, Protocol},
     tapped_io::TappedIo,
     tls::{ALPN_HTTP2, Offer, Termination, UpstreamTls},
     tunnel,
     unread::Unread,
+    whole::Whole,
     worker::Worker,
 };
 
@@ -66,9 +69,9 @@ impl Caller {
 }
 
 /// What a connection can be: a socket, or what is spoken inside TLS.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+trait Stream: AsyncRead + AsyncWrite + Unpin + 'static {}
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Stream for S {}
 
 /// Serves a connection until it is closed.
 pub(crate) async fn serve(worker: Rc<Worker>, caller: Rc<Caller>, mut stream: TcpStream) {
@@ -80,21 +83,32 @@ pub(crate) async fn serve(worker: Rc<Worker>, caller: Rc<Caller>, mut stream: Tc
     let protocol = recognise(&worker, &mut stream, &mut first).await;
     match (protocol, &caller.front.tls) {
         (Some(Protocol::Tls), Some(termination)) => {
-            let Some(mut stream) = handshake(&worker, termination, first, stream).await else { return };
-            caller.secure.set(true);
-            let mut first = Vec::new();
-            let protocol = if stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2) {
-                Some(Protocol::Http2)
-            } else {
-                recognise(&worker, &mut stream, &mut first).await
-            };
-            speak(&worker, caller, protocol, first, stream).await;
+            Box::pin(serve_tls(&worker, Rc::clone(&caller), termination, first, stream)).await;
         }
         _ => speak(&worker, caller, protocol, first, stream).await,
     }
 }
 
-/// Serves what has been recognised.
+/// Ends the client's TLS session here, and serves what is spoken inside.
+async fn serve_tls(
+    worker: &Rc<Worker>,
+    caller: Rc<Caller>,
+    termination: &Termination,
+    first: Vec<u8>,
+    stream: TcpStream,
+) {
+    let Some(mut stream) = handshake(worker, termination, first, stream).await else { return };
+    caller.secure.set(true);
+    let mut first = Vec::new();
+    let protocol = if stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2) {
+        Some(Protocol::Http2)
+    } else {
+        recognise(worker, &mut stream, &mut first).await
+    };
+    speak(worker, caller, protocol, first, stream).await;
+}
+
+/// Serves what has been recognised. Each protocol has its room where it is spoken: together they would be in every connection.
 async fn speak(
     worker: &Rc<Worker>,
     caller: Rc<Caller>,
@@ -108,9 +122,9 @@ async fn speak(
                 worker.metrics.rejected(Reject::HeadTimeout);
             }
         }
-        Some(Protocol::Http1) => serve_http1(worker, caller, first, stream).await,
-        Some(Protocol::Http2) => serve_http2(worker, caller, first, stream).await,
-        Some(protocol) => pass_through(worker, &caller, protocol, &first, stream).await,
+        Some(Protocol::Http1) => Box::pin(serve_http1(worker, caller, first, stream)).await,
+        Some(Protocol::Http2) => Box::pin(serve_http2(worker, caller, first, stream)).await,
+        Some(protocol) => Box::pin(pass_through(worker, &caller, protocol, &first, stream)).await,
     }
 }
 
@@ -157,28 +171,43 @@ async fn handshake(
 async fn serve_http1(worker: &Rc<Worker>, caller: Rc<Caller>, first: Vec<u8>, stream: impl Stream) {
     let limits = &worker.shared.limits;
     let tap = ClientTap::new(Arc::clone(&caller.connection), worker.coarse_clock());
-    let io = TappedIo::new(first, stream, tap);
-    let service = {
-        let worker = Rc::clone(worker);
-        let caller = Rc::clone(&caller);
-        service_fn(move |request| handle(Rc::clone(&worker), Rc::clone(&caller), request))
-    };
-    let connection = hyper::server::conn::http1::Builder::new()
-        // Our own sweep bounds the head and the idle time: hyper's would allocate a timer for every request.
-        .header_read_timeout(None)
-        .max_headers(limits.request_headers)
-        .max_buf_size(limits.head_bytes)
-        .half_close(false)
-        .serve_connection(TokioIo::new(io), service)
-        .with_upgrades();
+    let bounds = http1::Bounds { head_bytes: limits.head_bytes, fields: limits.request_headers };
+    let requests = Requests { worker, caller: &caller };
     // A drain needs no word here: every answer then says `Connection: close`, and the sweep ends what is idle.
-    let ended = connection.await;
-    if let Err(error) = ended {
-        if !caller.connection.is_rejected() && (error.is_parse() || is_malformed(&error)) {
-            let reject = if error.is_parse_too_large() { Reject::TooManyHeaders } else { Reject::Syntax };
-            worker.metrics.rejected(reject);
+    match http1::serve(TappedIo::new(first, stream, tap), bounds, &requests).await {
+        Served::Closed => {}
+        Served::Malformed if caller.connection.is_rejected() => {}
+        Served::Malformed => worker.metrics.rejected(Reject::Syntax),
+        Served::Switched(stream, come, ResponseBody::Switched(tunnel)) => {
+            let Tunnel { upstream, mut exchange } = *tunnel;
+            let client = TappedIo::new(come.to_vec(), stream, ());
+            tunnel::splice(client, upstream, limits.tunnel_idle).await;
+            exchange.complete();
         }
-        tracing::debug!(client = %caller.address, service = %caller.front.port, %error, "client connection ended");
+        Served::Switched(..) => tracing::error!("an answer agreed to a switch of protocols that nobody made"),
+    }
+}
+
+/// What answers the requests of a connection of HTTP/1.
+struct Requests<'c> {
+    worker: &'c Rc<Worker>,
+    caller: &'c Rc<Caller>,
+}
+
+impl Service for Requests<'_> {
+    type Body = ResponseBody;
+
+    async fn answer(&self, request: Request<http1::Incoming>) -> Response<ResponseBody> {
+        handle(self.worker, self.caller, request.map(Whole::Http1)).await
+    }
+
+    fn refuse(&self, refused: Refused) -> Response<ResponseBody> {
+        let reject = match refused {
+            Refused::Malformed => Reject::Syntax,
+            Refused::TooLarge => Reject::TooManyHeaders,
+        };
+        self.worker.metrics.rejected(reject);
+        named(reject.verdict())
     }
 }
 
@@ -192,7 +221,10 @@ async fn serve_http2(worker: &Rc<Worker>, caller: Rc<Caller>, first: Vec<u8>, st
     let service = {
         let worker = Rc::clone(worker);
         let caller = Rc::clone(&caller);
-        service_fn(move |request| handle(Rc::clone(&worker), Rc::clone(&caller), request))
+        service_fn(move |request: Request<Incoming>| {
+            let (worker, caller) = (Rc::clone(&worker), Rc::clone(&caller));
+            async move { Ok::<_, Infallible>(handle(&worker, &caller, request.map(Whole::Http2)).await) }
+        })
     };
     let connection = hyper::server::conn::http2::Builder::new(OnThisCore(Rc::clone(worker)))
         .max_concurrent_streams(limits.streams)
@@ -235,13 +267,6 @@ fn misconduct(error: &hyper::Error) -> Option<Reject> {
         return None;
     }
     Some(if http2.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM) { Reject::Flood } else { Reject::Syntax })
-}
-
-/// Whether the strict reading of the framing ended the connection.
-fn is_malformed(error: &hyper::Error) -> bool {
-    let io = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
-    let Some(inner) = io.and_then(std::io::Error::get_ref) else { return false };
-    inner.is::<Malformed>()
 }
 
 /// Passes a connection that is not HTTP through to an endpoint.

@@ -4,14 +4,10 @@
 //! not process it (RFC 9113 §8.7), or a reused connection broke before the first byte of an answer to a request without a
 //! body whose method is idempotent (RFC 9110 §9.2.2).
 
-use std::{net::SocketAddr, rc::Rc};
+use std::{net::SocketAddr, pin::pin, rc::Rc};
 
 use http::{Method, Request, Response};
-use hyper::{
-    body::{Body as _, Incoming},
-    upgrade::OnUpgrade,
-};
-use hyper_util::rt::TokioIo;
+use hyper::body::Body as _;
 
 use super::{
     body::RequestBody,
@@ -20,13 +16,10 @@ use super::{
     error::{Stop, UpstreamFailure},
     exchange::Exchange,
     lease::{AnswerError, Failed, Lease},
-    link::Link,
     reject::Reject,
     rewrite::{self, Marks},
     select::Selection,
-    tapped_io::TappedIo,
     transport::Wire,
-    tunnel,
     upload::{Upload, answer_in_time},
     whole::Whole,
     worker::Worker,
@@ -38,8 +31,8 @@ pub(crate) struct Forwarded {
     pub(crate) response: Response<()>,
     /// Where the answer's body comes from.
     pub(crate) lease: Lease,
-    /// The client's side of a switch of protocols that it asked for.
-    pub(crate) upgrade: Option<OnUpgrade>,
+    /// The client asked for a switch of protocols.
+    pub(crate) may_switch: bool,
 }
 
 /// Sends the request, and waits for the head of the answer.
@@ -48,16 +41,14 @@ pub(crate) async fn forward(
     caller: &Caller,
     exchange: &mut Exchange,
     selection: &Selection,
-    mut request: Request<Incoming>,
+    mut request: Request<Whole>,
 ) -> Result<Forwarded, Stop> {
     let transport = &caller.front.transport;
-    let version = request.version();
-    let wire = transport.wire(version);
-    let upgrade = rewrite::rewrite(&mut request, &marks(worker, caller)).then(|| hyper::upgrade::on(&mut request));
+    let wire = transport.wire(request.version());
     // Only HTTP/1.1 can switch; an upstream that is said to speak HTTP/2 is not asked to.
-    let upgrade = upgrade.filter(|_| wire == Wire::Http1);
+    let may_switch = rewrite::rewrite(&mut request, &marks(worker, caller)) && wire == Wire::Http1;
     let upload = (!request.body().is_end_stream()).then(Upload::begin);
-    let mut request = request.map(|body| RequestBody::of(Whole::of(body, version), upload.as_ref()));
+    let mut request = request.map(|body| RequestBody::of(body, upload.as_ref()));
     let (mut tried, mut pooled) = (Vec::new(), true);
     loop {
         let mut lease = connect(worker, caller, exchange, selection, wire, &mut tried, pooled).await?;
@@ -66,12 +57,15 @@ pub(crate) async fn forward(
             Wire::Http2 => rewrite::to_http2(&mut request, &transport.scheme()),
         }
         lease.upload.clone_from(&upload);
-        let patience = caller.patience();
-        let answer = answer_in_time(&worker.shared.limits, upload.as_ref(), patience, lease.send(request)).await;
+        let answer = {
+            // Pinned here: whatever awaits it by value has room for it once more.
+            let sending = pin!(lease.send(request));
+            answer_in_time(&worker.shared.limits, upload.as_ref(), caller.patience(), sending).await
+        };
         // An upstream that answers nothing may be stuck with all that is on this connection.
         let answer = answer.inspect_err(|_| lease.retire())?;
         let Failed { error, unsent, spare } = match answer {
-            Ok(response) => return Ok(Forwarded { response, lease, upgrade }),
+            Ok(response) => return Ok(Forwarded { response, lease, may_switch }),
             Err(failed) => failed,
         };
         let again = unsent.or_else(|| spare.filter(|spare| may_follow(spare, &error)));
@@ -141,17 +135,4 @@ async fn connect(
         tried.push(endpoint.address);
     }
     Err(Stop::Upstream(failure))
-}
-
-/// Keeps an upgraded pair of connections together until both ends are closed.
-pub(crate) fn splice(worker: &Rc<Worker>, client: OnUpgrade, upstream: TappedIo<Link, ()>, exchange: Exchange) {
-    let idle = worker.shared.limits.tunnel_idle;
-    tokio::task::spawn_local(async move {
-        let mut exchange = exchange;
-        match client.await {
-            Ok(client) => tunnel::splice(TokioIo::new(client), upstream, idle).await,
-            Err(error) => tracing::debug!(%error, "the switch of protocols did not complete"),
-        }
-        exchange.complete();
-    });
 }

@@ -1,9 +1,8 @@
 //! The life of a request: admit, select, disrupt, forward, respond.
 
-use std::{convert::Infallible, rc::Rc};
+use std::rc::Rc;
 
 use http::{Request, Response, Version};
-use hyper::body::Incoming;
 
 use super::{
     admit::{Admission, admit},
@@ -17,16 +16,17 @@ use super::{
     respond::respond,
     select::select,
     turn,
+    whole::Whole,
     worker::Worker,
 };
 
 /// Handles one request from its head to the head of its response; the exchange is counted when the response's body ends.
 pub(crate) async fn handle(
-    worker: Rc<Worker>,
-    caller: Rc<Caller>,
-    request: Request<Incoming>,
-) -> Result<Response<ResponseBody>, Infallible> {
-    let mut exchange = Exchange::begin(&worker, &caller, &request, Moment::now());
+    worker: &Rc<Worker>,
+    caller: &Rc<Caller>,
+    request: Request<Whole>,
+) -> Response<ResponseBody> {
+    let mut exchange = Exchange::begin(worker, caller, &request, Moment::now());
     #[cfg(test)]
     tests::panic_if_asked(&request);
     if request.version() == Version::HTTP_2 {
@@ -34,8 +34,8 @@ pub(crate) async fn handle(
         // anything: rapid reset (CVE-2023-44487) sends HEADERS and RST_STREAM in one breath.
         turn::passed().await;
     }
-    let outcome = serve(&worker, &caller, &mut exchange, request).await;
-    Ok(respond(&caller, exchange, outcome))
+    let outcome = serve(worker, caller, &mut exchange, request).await;
+    respond(caller, exchange, outcome)
 }
 
 /// The steps that can end a request early, each in a file of its name.
@@ -43,7 +43,7 @@ async fn serve(
     worker: &Rc<Worker>,
     caller: &Caller,
     exchange: &mut Exchange,
-    mut request: Request<Incoming>,
+    mut request: Request<Whole>,
 ) -> Result<Forwarded, Stop> {
     if worker.is_overloaded() {
         return Err(Stop::Overloaded);

@@ -11,7 +11,7 @@ use glooshot_api::quantity::GoDuration;
 /// each. gRPC streams are small frames: what fits into one stream's window must not be a reason for that.
 pub(crate) const CONNECTION_WINDOW: u32 = 4 << 20;
 
-/// hyper reads heads into a buffer that is never smaller.
+/// With less, requests of usual clients with a few cookies would be refused.
 const MIN_HEAD_BYTES: usize = 8_192;
 
 /// One limit, as it is shown to people.
@@ -260,15 +260,15 @@ limits! {
         "-";
 }
 
-/// Limits that cannot be changed, with their values: hyper's own, and those of an Experiment.
+/// Limits that cannot be changed, with their values: the proxy's own, and those of an Experiment.
 pub const FIXED: &[(Limit, &str)] = &[
     (
         Limit {
             name: "chunk extensions",
             bounds: "bytes of chunk extensions in one body",
             reason: "nobody uses them, and they never end",
-            reached: "the connection is closed",
-            metric: "glooshot_proxy_rejected_total{reason=\"syntax\"}",
+            reached: "400, and the connection is closed",
+            metric: "glooshot_proxy_rejected_total{reason=\"body\"}",
         },
         "16384",
     ),
@@ -277,8 +277,8 @@ pub const FIXED: &[(Limit, &str)] = &[
             name: "trailers",
             bounds: "bytes of trailers behind one body",
             reason: "they are held in memory until they are complete",
-            reached: "the connection is closed",
-            metric: "glooshot_proxy_rejected_total{reason=\"syntax\"}",
+            reached: "400, and the connection is closed",
+            metric: "glooshot_proxy_rejected_total{reason=\"body\"}",
         },
         "16384",
     ),

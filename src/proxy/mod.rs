@@ -39,7 +39,6 @@ mod fault;
 mod field_name;
 mod forward;
 mod frames;
-mod framing;
 mod frontend;
 mod greeting;
 mod grpc;

@@ -3,7 +3,7 @@
 /// What is wrong with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Reject {
-    /// The bytes are not HTTP; hyper has already answered.
+    /// The bytes are not HTTP.
     Syntax,
     /// CONNECT or TRACE (RFC 9110 §9.3.6, §9.3.8): a service proxy offers neither.
     Method,

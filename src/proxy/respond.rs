@@ -1,7 +1,5 @@
 //! Step 5, respond: an upstream's answer made ours, or an answer of our own.
 
-use std::rc::Rc;
-
 use glooshot_api::plan::Disruption;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version,
@@ -10,13 +8,13 @@ use http::{
 use hyper::body::{Body as _, Bytes};
 
 use super::{
-    body::ResponseBody,
+    body::{ResponseBody, Tunnel},
     connection::Caller,
     error::{Flag, OVERLOADED, Stop, UpstreamFailure, Verdict},
     exchange::Exchange,
     fault::LiveFault,
     field_name,
-    forward::{Forwarded, splice},
+    forward::Forwarded,
     grpc::GrpcStatus,
     hop_by_hop::{self, ERROR_HEADER, FAULT_HEADER},
     trailers,
@@ -67,7 +65,7 @@ fn forward(caller: &Caller, mut exchange: Exchange, forwarded: Forwarded) -> Res
     exchange.answered(parts.status, Flag::None);
     exchange.answered_call(&parts.headers);
     let version = std::mem::replace(&mut parts.version, Version::HTTP_11);
-    // RFC 9112 §6.3: a length beside a transfer coding is void; hyper writes the framing anew from the body.
+    // RFC 9112 §6.3: a length beside a transfer coding is void; the framing is written anew from the body.
     if parts.headers.contains_key(TRANSFER_ENCODING) {
         parts.headers.remove(CONTENT_LENGTH);
     }
@@ -79,10 +77,10 @@ fn forward(caller: &Caller, mut exchange: Exchange, forwarded: Forwarded) -> Res
 
 /// A switch of protocols: passed on only to a client that asked for it.
 fn switch(caller: &Caller, mut exchange: Exchange, forwarded: Forwarded) -> Response<ResponseBody> {
-    let Forwarded { response, upgrade, lease } = forwarded;
-    let token = hop_by_hop::upgrade_token(response.headers());
+    let Forwarded { response, may_switch, lease } = forwarded;
+    let token = hop_by_hop::upgrade_token(response.headers()).filter(|_| may_switch);
     // One that switches in the middle of the request is not taken at its word.
-    let (Some(client), Some(token), Some(upstream)) = (upgrade, token, lease.switched()) else {
+    let (Some(token), Some(upstream)) = (token, lease.switched()) else {
         return error(&mut exchange, UpstreamFailure::Switched.verdict());
     };
     let (mut parts, _) = response.into_parts();
@@ -92,9 +90,7 @@ fn switch(caller: &Caller, mut exchange: Exchange, forwarded: Forwarded) -> Resp
     parts.headers.insert(UPGRADE, token);
     mark(caller, &exchange, parts.version, &mut parts.headers);
     caller.connection.switch();
-    let worker = Rc::clone(&exchange.worker);
-    splice(&worker, client, upstream, exchange);
-    Response::from_parts(parts, ResponseBody::Own(None))
+    Response::from_parts(parts, ResponseBody::Switched(Box::new(Tunnel { upstream, exchange })))
 }
 
 /// What every response carries: our Via, which names the version that the upstream spoke, and the marker of a fault that touched it.
@@ -127,14 +123,20 @@ fn abort(exchange: &mut Exchange, fault: &LiveFault) -> Response<ResponseBody> {
     own(response, exchange, Flag::FaultAbort)
 }
 
-/// The answer to an error, naming whose fault it is.
-fn error(exchange: &mut Exchange, verdict: Verdict) -> Response<ResponseBody> {
+/// Names whose fault an error is; where there is no account, as for what is no request, that is all.
+pub(crate) fn named(verdict: Verdict) -> Response<ResponseBody> {
     let body = Bytes::from_static(verdict.header.as_bytes());
     let mut response = Response::new(ResponseBody::Own(Some(body)));
     *response.status_mut() = verdict.status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response.headers_mut().insert(ERROR_HEADER, HeaderValue::from_static(verdict.header));
+    response
+}
+
+/// The answer to an error, naming whose fault it is.
+fn error(exchange: &mut Exchange, verdict: Verdict) -> Response<ResponseBody> {
+    let mut response = named(verdict);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    headers.insert(ERROR_HEADER, HeaderValue::from_static(verdict.header));
     if let Some(marker) = exchange.marker() {
         headers.insert(FAULT_HEADER, marker.clone());
     }
@@ -153,7 +155,7 @@ fn own(mut response: Response<ResponseBody>, exchange: &mut Exchange, flag: Flag
         trailers_only(&mut response);
         exchange.answered_call(response.headers());
     } else if exchange.head_only {
-        // hyper leaves the body away over HTTP/1 alone.
+        // Over HTTP/1 the body would be left away in any case.
         let length = response.body().size_hint().exact().unwrap_or_default();
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
         *response.body_mut() = ResponseBody::Own(None);

@@ -5,10 +5,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::{Bytes, Incoming};
 use pin_project::pin_project;
+
+use super::http1;
 
 /// A client's body, of which a part is never taken for the whole.
 ///
@@ -16,30 +17,26 @@ use pin_project::pin_project;
 /// may say so that it has answered and needs no more (RFC 9113 §8.1). A client that resets before its `END_STREAM` has not sent the
 /// whole request, whatever the code says.
 #[derive(Debug)]
-#[pin_project]
-pub(crate) struct Whole {
-    #[pin]
-    body: Incoming,
-    /// The end is told by a flag of HTTP/2, not by the body's own framing.
-    streamed: bool,
+#[pin_project(project = WholeProjection)]
+pub(crate) enum Whole {
+    /// Over HTTP/1, where the body's own framing tells its end.
+    Http1(#[pin] http1::Incoming),
+    /// Over HTTP/2, where a flag does.
+    Http2(#[pin] Incoming),
 }
 
 /// Why there is no more of a body: always the client's fault.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BrokenOff {
+    /// The connection broke, or what came is not HTTP.
+    #[error(transparent)]
+    Http1(#[from] http1::Error),
     /// The connection or the stream broke, or what came is not HTTP.
     #[error(transparent)]
-    Broken(#[from] hyper::Error),
+    Http2(#[from] hyper::Error),
     /// The stream was reset before its end, with the code of something that went well.
     #[error("the stream was reset before the end of the body")]
     Reset,
-}
-
-impl Whole {
-    /// The body of a request that came over this version of HTTP.
-    pub(crate) fn of(body: Incoming, version: Version) -> Self {
-        Self { body, streamed: version == Version::HTTP_2 }
-    }
 }
 
 impl Body for Whole {
@@ -47,18 +44,26 @@ impl Body for Whole {
     type Error = BrokenOff;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        let mut this = self.project();
-        this.body.as_mut().poll_frame(cx).map(|polled| match polled {
-            None if *this.streamed && !this.body.is_end_stream() => Some(Err(BrokenOff::Reset)),
-            polled => polled.map(|frame| frame.map_err(Into::into)),
-        })
+        match self.project() {
+            WholeProjection::Http1(body) => body.poll_frame(cx).map_err(Into::into),
+            WholeProjection::Http2(mut body) => body.as_mut().poll_frame(cx).map(|polled| match polled {
+                None if !body.is_end_stream() => Some(Err(BrokenOff::Reset)),
+                polled => polled.map(|frame| frame.map_err(Into::into)),
+            }),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match self {
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match self {
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
+        }
     }
 }

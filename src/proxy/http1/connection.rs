@@ -1,21 +1,18 @@
 //! One connection to an upstream: a request is sent over it while its answer is waited for, and then the answer's body is read.
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll, ready},
-};
+use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     super::turn::Turn,
     decode::Decoder,
     error::Error,
+    input,
     parse::{self, Bounds},
-    scratch,
     sending::Sending,
 };
 
@@ -134,7 +131,7 @@ where
         // Nothing is read before either: it would be an answer to nothing.
         ready!(self.turn.poll_passed(cx));
         let _sends_on = self.poll_send(cx);
-        if let Some(Err(Error::Request(_))) = &self.sent
+        if let Some(Err(Error::Source(_))) = &self.sent
             && let Some(Err(error)) = self.sent.replace(Err(Error::Closed))
         {
             return Poll::Ready(Err(error));
@@ -188,25 +185,8 @@ where
 
     /// Reads what has come behind what is there; whether anything did before the end.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Error>> {
-        let Self { stream, input, .. } = self;
-        scratch::reading(|buffer| {
-            let mut buffer = ReadBuf::new(buffer);
-            ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
-            append(input, buffer.filled());
-            Poll::Ready(Ok(!buffer.filled().is_empty()))
-        })
+        Poll::Ready(Ok(ready!(input::poll_read(&mut self.stream, &mut self.input, cx))?))
     }
-}
-
-/// Adds a piece to what is there.
-fn append(input: &mut Bytes, piece: &[u8]) {
-    if input.is_empty() {
-        *input = Bytes::copy_from_slice(piece);
-        return;
-    }
-    let mut longer = std::mem::take(input).try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-    longer.extend_from_slice(piece);
-    *input = longer.freeze();
 }
 
 #[cfg(test)]

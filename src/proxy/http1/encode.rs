@@ -3,14 +3,14 @@
 use std::io::Write as _;
 
 use http::{
-    HeaderName, HeaderValue, Request,
+    HeaderMap, HeaderName, HeaderValue, Request,
     header::{CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING},
 };
 use http_body::Body;
 
 use super::super::hop_by_hop::tokens;
 
-/// How the end of a request's body is told (RFC 9112 §6).
+/// How the end of a body is told (RFC 9112 §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
     /// There is no body.
@@ -19,6 +19,8 @@ pub(crate) enum Framing {
     Length(u64),
     /// In chunks.
     Chunks,
+    /// By the end of the connection; only an answer's.
+    UntilClose,
 }
 
 impl Framing {
@@ -65,7 +67,7 @@ pub(crate) fn head(request: &Request<impl Sized>, framing: Framing, out: &mut Ve
         }
         // Who said that there is nothing goes on saying so: some servers want to hear it of a POST.
         Framing::Nothing if headers.contains_key(CONTENT_LENGTH) => out.extend_from_slice(b"content-length: 0\r\n"),
-        Framing::Nothing => {}
+        Framing::Nothing | Framing::UntilClose => {}
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -79,8 +81,8 @@ pub(crate) fn field(name: &HeaderName, value: &HeaderValue, out: &mut Vec<u8>) {
 }
 
 /// The names of the trailers that the head announces; no others are sent (RFC 9110 §6.6.2).
-pub(crate) fn announced(request: &Request<impl Sized>) -> Vec<HeaderName> {
-    let names = request.headers().get_all(TRAILER).iter().flat_map(tokens);
+pub(crate) fn announced(headers: &HeaderMap) -> Vec<HeaderName> {
+    let names = headers.get_all(TRAILER).iter().flat_map(tokens);
     names.filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
 }
 
@@ -162,7 +164,7 @@ mod tests {
 
     #[test]
     fn the_names_of_announced_trailers_are_read_from_every_line() {
-        let names = announced(&request(&[("trailer", "X-Sum, ,b@d"), ("trailer", "x-other")]));
+        let names = announced(request(&[("trailer", "X-Sum, ,b@d"), ("trailer", "x-other")]).headers());
         assert_eq!(names, ["x-sum", "x-other"]);
     }
 }

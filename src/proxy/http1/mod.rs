@@ -1,20 +1,35 @@
-//! Our own client of HTTP/1.1 towards upstreams. The task of the request drives it: there is no task for a connection, no
-//! channel between the two, and an idle connection holds no buffer.
+//! HTTP/1.1 on both sides: our own server towards clients, and our own client towards upstreams. No task drives a connection but
+//! that of the client, there is no channel between the two sides, and an idle connection holds no buffer.
 //!
-//! `encode` writes the head of a request and `sending` the whole of it; `parse` reads the head of an answer and `decode` its
-//! body; `connection` does both at the same time over one stream. Of the rest of the proxy it knows the grammars of chunks
-//! and of lists alone.
+//! Towards clients `serve` is the loop: `asked` reads the head of a request and `answer` writes that of an answer; `inbound` is what
+//! comes, which the connection and the reader of a body share. Towards upstreams `connection` sends a request and reads its answer
+//! at the same time: `encode` writes the head, and `parse` reads one. Both sides have `decode` for the body that comes, `sending` for the
+//! message that goes, and `input`, `output` and `scratch` for the bytes. Of the rest of the proxy it knows the grammars of chunks and of lists alone,
+//! and the turn of `turn`.
 
+mod answer;
+mod asked;
 mod connection;
 mod decode;
 mod encode;
 mod error;
+mod inbound;
+mod input;
 mod output;
 mod parse;
 mod scratch;
 mod sending;
+mod serve;
 
-pub(crate) use self::{connection::Connection, error::Error, parse::Bounds};
+pub(crate) use self::{
+    asked::Refused,
+    connection::Connection,
+    error::Error,
+    inbound::Incoming,
+    parse::Bounds,
+    scratch::give_back_fields,
+    serve::{Served, Service, serve},
+};
 
 /// A text in pieces of these lengths, and what is left of it.
 #[cfg(test)]

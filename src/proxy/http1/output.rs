@@ -11,6 +11,9 @@ use tokio::io::AsyncWrite;
 
 use super::scratch;
 
+/// A part of a body up to this size is copied behind what we have written: that costs less than to write two pieces at once.
+const SMALL: usize = 1024;
+
 /// What is to be written, in this order.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
@@ -40,8 +43,13 @@ impl Output {
 
     /// Adds a part of a body, while there [is room](Self::has_room).
     pub(crate) fn put(&mut self, data: Bytes, behind: &'static [u8]) {
-        self.data = data;
-        self.behind = behind;
+        if self.own.len() > self.position && data.len() <= SMALL {
+            self.own.extend_from_slice(&data);
+            self.own.extend_from_slice(behind);
+        } else {
+            self.data = data;
+            self.behind = behind;
+        }
     }
 
     /// Writes everything.

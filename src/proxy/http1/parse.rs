@@ -9,7 +9,7 @@ use http::{
 };
 use hyper::ext::ReasonPhrase;
 
-use super::{super::hop_by_hop::tokens, decode::Decoder, error::Error};
+use super::{super::hop_by_hop::tokens, decode::Decoder, error::Error, scratch};
 
 /// The head of an answer.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(crate) struct Head {
     pub(crate) keeps_alive: bool,
 }
 
-/// How much an upstream may send at a time.
+/// How much a peer may send at a time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     /// Bytes of a head.
@@ -31,7 +31,7 @@ pub(crate) struct Bounds {
 }
 
 /// Fields that are read without a vector for them.
-const FEW: usize = 64;
+pub(super) const FEW: usize = 64;
 
 /// Reads the head of the final answer from the beginning of `input`, past interim ones; `None` when it is not complete.
 /// `asked_for_head` says that the request was one of HEAD.
@@ -86,9 +86,12 @@ fn one(input: &Bytes, asked_for_head: bool, most: usize) -> Result<Option<(usize
     Ok(Some((length, Head { response, body, keeps_alive })))
 }
 
+/// Fields that are put on a message on its way, at the most.
+const ADDED: usize = 4;
+
 /// The fields that were read from `input`; their values stay where they are.
 pub(super) fn fields(input: &Bytes, read: &[httparse::Header<'_>]) -> Result<HeaderMap, Error> {
-    let mut headers = HeaderMap::with_capacity(read.len());
+    let mut headers = scratch::take_fields(read.len() + ADDED);
     for field in read {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Error::Garbage("field name"))?;
         let value = HeaderValue::from_maybe_shared(input.slice_ref(field.value));
@@ -129,19 +132,50 @@ fn coded(version: Version, headers: &HeaderMap) -> Result<Decoder, Error> {
 /// The one length that all `Content-Length`s say.
 fn length(headers: &HeaderMap) -> Option<u64> {
     let values = headers.get_all(CONTENT_LENGTH).iter();
-    let mut lengths = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(|text| {
-        let digits = Some(text.trim_ascii()).filter(|text| !text.is_empty() && text.iter().all(u8::is_ascii_digit))?;
-        std::str::from_utf8(digits).ok()?.parse::<u64>().ok()
-    });
+    let lengths = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let mut lengths = lengths.map(|text| number(text.trim_ascii()));
     let first = lengths.next()??;
     lengths.all(|length| length == Some(first)).then_some(first)
 }
 
-/// Whether the connection may be used again: `close` counts wherever it stands.
+/// A number in digits, and nothing else.
+pub(super) fn number(text: &[u8]) -> Option<u64> {
+    let digits = Some(text).filter(|text| !text.is_empty() && text.iter().all(u8::is_ascii_digit))?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// Whether the connection may be used again.
 fn keeps_alive(version: Version, headers: &HeaderMap) -> bool {
-    let says =
-        |word: &[u8]| headers.get_all(CONNECTION).iter().flat_map(tokens).any(|token| token.eq_ignore_ascii_case(word));
-    !says(b"close") && (version == Version::HTTP_11 || says(b"keep-alive"))
+    let mut persistence = Persistence::of(version);
+    headers.get_all(CONNECTION).iter().for_each(|value| persistence.says(value));
+    persistence.keeps_alive()
+}
+
+/// What becomes of a connection behind a message (RFC 9112 §9.3): `close` counts wherever it stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Persistence {
+    closes: bool,
+    keeps: bool,
+}
+
+impl Persistence {
+    /// What a message of this version says by itself.
+    pub(super) fn of(version: Version) -> Self {
+        Self { closes: false, keeps: version == Version::HTTP_11 }
+    }
+
+    /// What a `Connection` says.
+    pub(super) fn says(&mut self, value: &HeaderValue) {
+        for token in tokens(value) {
+            self.closes |= token.eq_ignore_ascii_case(b"close");
+            self.keeps |= token.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+
+    /// Whether it may be used again.
+    pub(super) fn keeps_alive(self) -> bool {
+        self.keeps && !self.closes
+    }
 }
 
 #[cfg(test)]

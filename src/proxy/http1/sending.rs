@@ -1,4 +1,4 @@
-//! A request on its way to the upstream: its head, and its body as it comes.
+//! A message on its way: a request to the upstream or an answer to the client, its head, and its body as it comes.
 
 use std::{
     io::Write as _,
@@ -7,17 +7,19 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Request};
+use http::{HeaderMap, HeaderName, Request, Response};
 use http_body::{Body, Frame};
 use tokio::io::AsyncWrite;
 
 use super::{
+    answer::{self, Manner},
+    asked::Terms,
     encode::{self, Framing},
     error::Error,
     output::Output,
 };
 
-/// What is left to send of a request.
+/// What is left to send of a message.
 #[derive(Debug)]
 pub(crate) struct Sending<B> {
     output: Output,
@@ -43,11 +45,23 @@ where
     /// This request.
     pub(crate) fn of(request: &Request<impl Sized>, body: B) -> Self {
         let framing = Framing::of(request, &body);
-        let announced = if framing == Framing::Chunks { encode::announced(request) } else { Vec::new() };
+        let announced = if framing == Framing::Chunks { encode::announced(request.headers()) } else { Vec::new() };
+        Self::with(framing, announced, body, |out| encode::head(request, framing, out))
+    }
+
+    /// The answer with this head.
+    pub(crate) fn of_answer(response: &Response<impl Sized>, terms: Terms, manner: Manner, body: B) -> Self {
+        let framing = manner.framing;
+        let may_have_trailers = terms.takes_trailers && framing == Framing::Chunks;
+        let announced = if may_have_trailers { encode::announced(response.headers()) } else { Vec::new() };
+        Self::with(framing, announced, body, |out| answer::head(response, terms, manner, out))
+    }
+
+    fn with(framing: Framing, announced: Vec<HeaderName>, body: B, head: impl FnOnce(&mut Vec<u8>)) -> Self {
         let mut output = Output::default();
-        output.write_own(|out| encode::head(request, framing, out));
-        let body = (framing != Framing::Nothing).then_some(body);
-        Self { output, body, framing, announced }
+        output.write_own(head);
+        let has_none = framing == Framing::Nothing || body.is_end_stream();
+        Self { output, body: (!has_none).then_some(body), framing, announced }
     }
 
     /// Sends on until all of it is sent: reads on in the body when the stream has taken what was there.
@@ -64,7 +78,7 @@ where
             {
                 match Pin::new(body).poll_frame(cx) {
                     Poll::Pending => waits = true,
-                    Poll::Ready(Some(frame)) => self.add(frame.map_err(|error| Error::Request(error.into()))?)?,
+                    Poll::Ready(Some(frame)) => self.add(frame.map_err(|error| Error::Source(error.into()))?)?,
                     Poll::Ready(None) => self.end(None)?,
                 }
             }
@@ -97,9 +111,10 @@ where
                     self.output.put(data, b"\r\n");
                 }
                 Framing::Length(left) => {
-                    *left = left.checked_sub(length).ok_or_else(|| Error::Request("too much came of it".into()))?;
+                    *left = left.checked_sub(length).ok_or_else(|| Error::Source("too much came of it".into()))?;
                     self.output.put(data, b"");
                 }
+                Framing::UntilClose => self.output.put(data, b""),
                 Framing::Nothing => {}
             }
         }
@@ -118,8 +133,8 @@ where
                 }
                 out.extend_from_slice(b"\r\n");
             }),
-            Framing::Length(left) if left > 0 => return Err(Error::Request("too little came of it".into())),
-            Framing::Length(_) | Framing::Nothing => {}
+            Framing::Length(left) if left > 0 => return Err(Error::Source("too little came of it".into())),
+            Framing::Length(_) | Framing::Nothing | Framing::UntilClose => {}
         }
         self.body = None;
         Ok(())
@@ -203,7 +218,7 @@ mod tests {
     async fn a_body_that_is_not_of_its_length_is_never_completed() {
         for length in [4, 6] {
             let failed = sent(Parts(data(&["hello"]), Some(length)), 1_000).await;
-            assert!(matches!(failed, Err(Error::Request(_))), "{failed:?}");
+            assert!(matches!(failed, Err(Error::Source(_))), "{failed:?}");
         }
     }
 

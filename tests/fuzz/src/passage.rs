@@ -1,4 +1,5 @@
-//! One client's connection on its way through the proxy's gate, from real hyper to our own client, and what must hold of it.
+//! One client's connection on its way through the proxy's gate, from our own server of HTTP/1 or real hyper to our own client, and what
+//! must hold of it.
 //!
 //! It is put together as `connection`, `handle` and `forward` of the product do it. Nothing is injected, no upstream fails.
 
@@ -6,12 +7,7 @@ use std::{
     cell::{Cell, RefCell},
     convert::Infallible,
     future::poll_fn,
-    io,
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
 };
 
 use http::{HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION};
@@ -22,12 +18,11 @@ use crate::{
     harness::wire::{Message, readable},
     proxy::{
         admit::{Admission, Gate, admit},
-        framing::Follower,
-        http1::{Bounds, Connection, Error},
+        http1::{self, Bounds, Connection, Error, Refused, Served, Service},
         limits::{CONNECTION_WINDOW, Limits},
         rewrite::{ForwardedFor, Marks, Via, rewrite, to_http1},
         sniff::{self, Protocol},
-        tapped_io::{Tap, TappedIo},
+        tapped_io::TappedIo,
         whole::Whole,
     },
     sent::{RequestBody, Sent, Stage},
@@ -45,8 +40,6 @@ pub(crate) struct Outcome {
     pub(crate) protocol: Option<Protocol>,
     /// The whole requests that upstreams got, in the order in which they were sent.
     pub(crate) requests: Vec<Message>,
-    /// The strict reading of the framing ended the connection.
-    pub(crate) is_malformed: bool,
 }
 
 /// Sends these pieces through the proxy as one connection.
@@ -69,8 +62,7 @@ pub(crate) fn pass(pieces: Vec<Vec<u8>>) -> Outcome {
         Some(Protocol::Http2) => passage.serve_http2(first, client),
         Some(Protocol::Tls | Protocol::Opaque) | None => {}
     }
-    let requests = passage.judge();
-    Outcome { protocol, requests, is_malformed: passage.is_malformed.load(Ordering::Relaxed) }
+    Outcome { protocol, requests: passage.judge() }
 }
 
 /// The proxy of one connection.
@@ -85,7 +77,6 @@ struct Passage {
     /// Connections that wait for the next request, by their index.
     pool: RefCell<Vec<(usize, Connection<UpstreamSocket, RequestBody>)>>,
     refused: Cell<bool>,
-    is_malformed: Arc<AtomicBool>,
 }
 
 impl Passage {
@@ -106,22 +97,17 @@ impl Passage {
             upstreams: RefCell::default(),
             pool: RefCell::default(),
             refused: Cell::new(false),
-            is_malformed: Arc::default(),
         }
     }
 
     fn serve_http1(self: &Rc<Self>, first: Vec<u8>, client: ClientSocket) {
-        let tap = StrictTap { follower: Follower::default(), is_malformed: Arc::clone(&self.is_malformed) };
-        let io = TappedIo::new(first, client.clone(), tap);
-        let passage = Rc::clone(self);
-        let connection = hyper::server::conn::http1::Builder::new()
-            .header_read_timeout(None)
-            .max_headers(self.limits.request_headers)
-            .max_buf_size(self.limits.head_bytes)
-            .half_close(false)
-            .serve_connection(TokioIo::new(io), service_fn(move |request| Rc::clone(&passage).handle(request)))
-            .with_upgrades();
-        self.run(client, async move { drop(connection.await) });
+        let io = TappedIo::new(first, client.clone(), ());
+        let bounds = Bounds { head_bytes: self.limits.head_bytes, fields: self.limits.request_headers };
+        let requests = Requests(Rc::clone(self));
+        self.run(client, async move {
+            let served = http1::serve(io, bounds, &requests).await;
+            assert!(!matches!(served, Served::Switched(..)), "nobody agreed to anything");
+        });
     }
 
     fn serve_http2(self: &Rc<Self>, first: Vec<u8>, client: ClientSocket) {
@@ -133,7 +119,13 @@ impl Passage {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(u32::try_from(self.limits.head_bytes).unwrap())
             .max_send_buf_size(usize::try_from(self.limits.stream_window).unwrap())
-            .serve_connection(TokioIo::new(io), service_fn(move |request| Rc::clone(&passage).handle(request)));
+            .serve_connection(
+                TokioIo::new(io),
+                service_fn(move |request: Request<Incoming>| {
+                    let passage = Rc::clone(&passage);
+                    async move { Ok::<_, Infallible>(passage.handle(request.map(Whole::Http2)).await) }
+                }),
+            );
         self.run(client, async move { drop(connection.await) });
     }
 
@@ -147,7 +139,7 @@ impl Passage {
         self.tasks.abort();
     }
 
-    async fn handle(self: Rc<Self>, request: Request<Incoming>) -> Result<Response<String>, Infallible> {
+    async fn handle(&self, request: Request<Whole>) -> Response<String> {
         assert!(!self.refused.get(), "a request behind one that was refused: {request:?}");
         let multiplexed = request.version() == Version::HTTP_2;
         let mut response = Response::new(String::new());
@@ -158,11 +150,11 @@ impl Passage {
         if self.refused.get() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        Ok(response)
+        response
     }
 
     /// The status of the answer; an error where the connection is closed behind it.
-    async fn serve(&self, mut request: Request<Incoming>) -> Result<StatusCode, StatusCode> {
+    async fn serve(&self, mut request: Request<Whole>) -> Result<StatusCode, StatusCode> {
         match admit(&self.gate, &mut request) {
             Err(_) => return Err(StatusCode::BAD_REQUEST),
             Ok(Admission::AnswerHere) => return Ok(StatusCode::OK),
@@ -177,26 +169,26 @@ impl Passage {
             mode: ForwardedFor::Append,
             tls_ended: false,
         };
-        let version = request.version();
         rewrite(&mut request, &marks);
         to_http1(&mut request);
         let (upstream, mut connection) = self.lease();
         let sent = Rc::new(Sent::of(upstream, &request));
         self.sent.borrow_mut().push(Rc::clone(&sent));
         let (parts, body) = request.into_parts();
-        let request = Request::from_parts(parts, ());
-        connection.begin(&request, RequestBody { body: Whole::of(body, version), sent: Rc::clone(&sent) });
+        let mut request = Request::from_parts(parts, ());
+        connection.begin(&request, RequestBody { body, sent: Rc::clone(&sent) });
         let answer = poll_fn(|cx| connection.poll_answer(cx)).await;
         sent.abandoned.set(false);
         match answer {
             Ok(response) => {
+                http1::give_back_fields(std::mem::take(request.headers_mut()));
                 assert_eq!(response.status(), StatusCode::NO_CONTENT);
                 assert!(connection.may_go_on() && !connection.is_sending(), "answered behind the whole request");
                 self.pool.borrow_mut().push((upstream, connection));
                 Ok(StatusCode::OK)
             }
             Err(error) => {
-                assert!(matches!(error, Error::Request(_)), "{error:?}");
+                assert!(matches!(error, Error::Source(_)), "{error:?}");
                 assert_eq!(sent.stage.get(), Stage::Failed, "not sent: {error:?}: {sent:?}");
                 Err(StatusCode::BAD_REQUEST)
             }
@@ -243,18 +235,21 @@ impl Passage {
     }
 }
 
-/// The strict reading of the framing beside hyper's, as in the product's `client_tap`.
+/// What answers the requests of a connection of HTTP/1.
 #[derive(Debug)]
-struct StrictTap {
-    follower: Follower,
-    is_malformed: Arc<AtomicBool>,
-}
+struct Requests(Rc<Passage>);
 
-impl Tap for StrictTap {
-    fn received(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.follower.follow(bytes).map_err(|malformed| {
-            self.is_malformed.store(true, Ordering::Relaxed);
-            io::Error::new(io::ErrorKind::InvalidData, malformed)
-        })
+impl Service for Requests {
+    type Body = String;
+
+    async fn answer(&self, request: Request<http1::Incoming>) -> Response<String> {
+        self.0.handle(request.map(Whole::Http1)).await
+    }
+
+    fn refuse(&self, _: Refused) -> Response<String> {
+        self.0.refused.set(true);
+        let mut response = Response::new(String::new());
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+        response
     }
 }

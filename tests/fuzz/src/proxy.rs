@@ -7,8 +7,6 @@ pub(crate) mod admit;
 pub(crate) mod chunks;
 #[path = "../../../src/proxy/field_name.rs"]
 pub(crate) mod field_name;
-#[path = "../../../src/proxy/framing.rs"]
-pub(crate) mod framing;
 #[path = "../../../src/proxy/hop_by_hop.rs"]
 pub(crate) mod hop_by_hop;
 #[path = "../../../src/proxy/http1/mod.rs"]

@@ -12,7 +12,7 @@ use http::{
     header::{CONTENT_LENGTH, TRANSFER_ENCODING},
 };
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Bytes;
 
 use crate::{
     harness::wire::{Framing, Message, latin1, readable},
@@ -48,7 +48,7 @@ pub(crate) enum Stage {
 
 impl Sent {
     /// What is about to be sent over this connection.
-    pub(crate) fn of(upstream: usize, request: &Request<Incoming>) -> Self {
+    pub(crate) fn of(upstream: usize, request: &Request<Whole>) -> Self {
         Self {
             upstream,
             method: request.method().to_string(),
@@ -145,7 +145,7 @@ impl Body for RequestBody {
                     trailers::strip(trailers);
                     self.sent.trailers.borrow_mut().extend(trailers.clone());
                 }
-                // Nothing comes behind trailers, and hyper does not ask.
+                // Nothing comes behind trailers, and nobody asks.
                 if self.body.is_end_stream() || frame.is_trailers() {
                     self.sent.stage.set(Stage::Ended);
                 }
