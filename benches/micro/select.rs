@@ -64,13 +64,13 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         ("16 faults", Size { faults: 16, headers: 4, path: prefix(), ..Size::NONE }),
         ("a plan at all its bounds", all),
     ] {
-        let (slot, port) = slot(&size);
+        let slot = slot(&size);
         let dice = RefCell::new(Dice::default());
         for fields in [3, 30] {
             let request = request(Version::HTTP_11, fields);
             let name = format!("{name} ({} rules), {fields} fields", size.rules());
             group.bench_function(name, |bencher| {
-                bencher.iter(|| is_hit(&slot, &dice, &port, black_box(&request)));
+                bencher.iter(|| is_hit(&slot, &dice, black_box(&request)));
             });
         }
     }
@@ -78,7 +78,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
 }
 
 /// What `select` of the proxy does for a request, but for the choice of an endpoint.
-fn is_hit(slot: &PlanSlot, dice: &RefCell<Dice>, port: &ServicePort, request: &Request<()>) -> bool {
+fn is_hit(slot: &PlanSlot, dice: &RefCell<Dice>, request: &Request<()>) -> bool {
     let plan = slot.pointer().load();
     let view = plan.route(0).unwrap();
     let injects =
@@ -87,7 +87,6 @@ fn is_hit(slot: &PlanSlot, dice: &RefCell<Dice>, port: &ServicePort, request: &R
         return false;
     }
     let facts = Facts {
-        port,
         subset: None,
         source: None,
         method: request.method(),
@@ -98,7 +97,7 @@ fn is_hit(slot: &PlanSlot, dice: &RefCell<Dice>, port: &ServicePort, request: &R
 }
 
 /// A slot with a plan of this size in force.
-fn slot(size: &Size) -> (PlanSlot, ServicePort) {
+fn slot(size: &Size) -> PlanSlot {
     let service = ServiceName { namespace: "bookinfo".into(), name: "ratings".into() };
     let port = ServicePort { service, port: 9080 };
     let endpoint = Endpoint { address: ([127, 0, 0, 1], 9080).into(), subset: None };
@@ -115,7 +114,7 @@ fn slot(size: &Size) -> (PlanSlot, ServicePort) {
         seed: Some(7),
     };
     slot.accept(Plan { generation: 1, experiment: Some(experiment), ..Plan::default() }, HOUR).unwrap();
-    (slot, port)
+    slot
 }
 
 fn fault(size: &Size, port: &ServicePort) -> PlannedFault {

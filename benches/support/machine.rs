@@ -12,11 +12,14 @@ pub fn describe() -> Value {
         let line = text.lines().find_map(|line| line.strip_prefix(field));
         line.unwrap_or("unknown").trim_start_matches(['\t', ' ', ':', '=']).trim_matches('"').to_owned()
     };
+    // Not those that this process may use: a bench binds itself to one.
+    let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let cores = processors.lines().filter(|line| line.starts_with("processor")).count();
     let memory = line("/proc/meminfo", "MemTotal:");
     let kibibytes = memory.trim_end_matches(" kB").parse::<u64>();
     json!({
         "cpu": line("/proc/cpuinfo", "model name"),
-        "cores": std::thread::available_parallelism().map_or(0, usize::from),
+        "cores": cores,
         "memoryMiB": kibibytes.map_or(0, |kibibytes| kibibytes / 1_024),
         "kernel": fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim(),
         "system": line("/etc/os-release", "PRETTY_NAME"),

@@ -62,7 +62,7 @@ fn select(worker: &Worker, plan: &LivePlan, caller: &Caller) -> Option<(Arc<RunS
         worker.metrics.published().exempt.fetch_add(1, Ordering::Relaxed);
         return None;
     }
-    let applying = view.connection_faults.iter().filter(|fault| fault.is_about(source));
+    let applying = view.connection_faults.iter().map(|here| &here.fault).filter(|fault| fault.is_about(source));
     let applying = applying.inspect(|fault| fault.counters.matched());
     let fault = dice::hit(worker.roll_for_connection(plan), applying.map(|fault| (fault.share, fault)))?;
     Some((Arc::clone(&live.run), Arc::clone(fault)))

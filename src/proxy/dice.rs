@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    fault::{Facts, LiveFault},
+    fault::{Facts, FaultHere, LiveFault},
     live_plan::LivePlan,
 };
 
@@ -27,8 +27,8 @@ impl Dice {
 }
 
 /// The fault that a roll makes hit a request; every fault that applies counts it.
-pub(crate) fn of_request<'f>(faults: &'f [Arc<LiveFault>], facts: &Facts<'_>, roll: u64) -> Option<&'f Arc<LiveFault>> {
-    let applying = faults.iter().filter(|fault| fault.applies(facts));
+pub(crate) fn of_request<'f>(faults: &'f [FaultHere], facts: &Facts<'_>, roll: u64) -> Option<&'f Arc<LiveFault>> {
+    let applying = faults.iter().filter(|here| here.applies(facts)).map(|here| &here.fault);
     hit(roll, applying.inspect(|fault| fault.counters.matched()).map(|fault| (fault.share, fault)))
 }
 

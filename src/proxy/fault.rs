@@ -105,19 +105,14 @@ impl LiveFault {
         faults.collect()
     }
 
-    /// Whether requests or connections to this port can be hit.
-    pub(crate) fn hits(&self, port: &ServicePort) -> bool {
-        self.destinations.iter().any(|d| d.service == port.service && d.port.is_none_or(|p| p == port.port))
-    }
-
-    /// Whether this very request applies: destination subset, caller, path, method, headers.
-    pub(crate) fn applies(&self, request: &Facts<'_>) -> bool {
-        self.destinations.iter().any(|destination| {
-            destination.service == request.port.service
-                && destination.port.is_none_or(|port| port == request.port.port)
-                && destination.subset.as_deref().is_none_or(|subset| request.subset == Some(subset))
-        }) && self.is_about(request.source)
-            && self.matcher.matches(request.method, request.path, request.headers)
+    /// What of it concerns requests or connections to this port; `None` where it hits nothing there.
+    pub(crate) fn at(self: &Arc<Self>, port: &ServicePort) -> Option<FaultHere> {
+        let here = |d: &&Destination| d.service == port.service && d.port.is_none_or(|p| p == port.port);
+        let mut subsets =
+            self.destinations.iter().filter(here).map(|destination| destination.subset.clone()).peekable();
+        subsets.peek()?;
+        // One destination without a subset is all of them: there is no set then.
+        Some(FaultHere { fault: Arc::clone(self), subsets: subsets.collect() })
     }
 
     /// Whether what this caller sends can be hit; an unknown one matches no name.
@@ -126,11 +121,28 @@ impl LiveFault {
     }
 }
 
-/// What a fault is matched against.
+/// What of a fault concerns one port: its destinations are looked through when the plan comes, and not for each request.
+#[derive(Clone, Debug)]
+pub(crate) struct FaultHere {
+    /// The fault.
+    pub(crate) fault: Arc<LiveFault>,
+    /// The subsets that it hits; `None` where it hits all.
+    subsets: Option<HashSet<String>>,
+}
+
+impl FaultHere {
+    /// Whether this very request applies: destination subset, caller, path, method, headers.
+    pub(crate) fn applies(&self, request: &Facts<'_>) -> bool {
+        let is_here = |subsets: &HashSet<String>| request.subset.is_some_and(|subset| subsets.contains(subset));
+        self.subsets.as_ref().is_none_or(is_here)
+            && self.fault.is_about(request.source)
+            && self.fault.matcher.matches(request.method, request.path, request.headers)
+    }
+}
+
+/// What a fault is matched against, behind the port that a request was sent to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts<'a> {
-    /// The port that it was sent to.
-    pub(crate) port: &'a ServicePort,
     /// The subset that it will go to.
     pub(crate) subset: Option<&'a str>,
     /// Who sent it, if that is known.

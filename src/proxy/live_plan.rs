@@ -26,7 +26,7 @@ use tokio::sync::watch;
 
 use super::{
     clock::{Moment, nanos},
-    fault::LiveFault,
+    fault::{FaultHere, LiveFault},
     guard::Guard,
     identity::{Identities, IdentityId},
     route::LiveRoute,
@@ -52,9 +52,9 @@ pub(crate) struct RouteView {
     /// The plan's own endpoints.
     fresh: Option<Arc<LiveRoute>>,
     /// The faults on requests whose destination this is, in the order of the spec.
-    pub(crate) faults: Vec<Arc<LiveFault>>,
+    pub(crate) faults: Vec<FaultHere>,
     /// The faults on new connections whose destination this is, in the order of the spec.
-    pub(crate) connection_faults: Vec<Arc<LiveFault>>,
+    pub(crate) connection_faults: Vec<FaultHere>,
     /// The conditions that measure this.
     pub(crate) guards: Vec<RouteGuard>,
 }
@@ -424,8 +424,8 @@ impl PlanSlot {
         let live = |route: &PlannedRoute| LiveRoute::new(route, &self.identities);
         let behind = Arc::new(live(&origin.route));
         let fresh = planned.map(|route| Arc::new(live(route).before(&behind)));
-        let faults = faults.iter().filter(|fault| fault.hits(&origin.port)).cloned();
-        let (connection_faults, faults) = faults.partition(|fault| fault.disruption.is_of_connections());
+        let faults = faults.iter().filter_map(|fault| fault.at(&origin.port));
+        let (connection_faults, faults) = faults.partition(|here| here.fault.disruption.is_of_connections());
         let guards = experiment.map_or_else(Vec::new, |live| live.run.guards_of(&origin.port));
         RouteView { origin: behind, fresh, faults, connection_faults, guards }
     }

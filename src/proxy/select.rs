@@ -68,7 +68,6 @@ fn roll<B>(
 ) -> Option<Arc<LiveFault>> {
     let endpoint = route.group(random).and_then(|group| group.endpoints.first());
     let facts = Facts {
-        port: &caller.front.port,
         subset: endpoint.and_then(|endpoint| endpoint.subset.as_deref()),
         source: plan.source(caller.address).map(|source| &source.service),
         method: request.method(),
