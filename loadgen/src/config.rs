@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
@@ -54,6 +54,8 @@ pub struct Config {
     pub threads: Option<usize>,
     /// Called with each complete response.
     pub inspect: Option<Inspect>,
+    /// Told the time of each complete response.
+    pub timing: Option<Timing>,
 }
 
 /// One of the requests that a run makes.
@@ -211,6 +213,30 @@ impl fmt::Debug for Inspect {
     }
 }
 
+/// A hook that is told of each complete response from when to when its latency counts: for who wants to know when the slow
+/// ones were.
+///
+/// It runs on a worker's thread, between two requests: it must be quick and must not block.
+#[derive(Clone)]
+pub struct Timing(Arc<dyn Fn(Instant, Instant) + Send + Sync>);
+
+impl Timing {
+    /// Wraps a function of a begin and an end.
+    pub fn new(hook: impl Fn(Instant, Instant) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(hook))
+    }
+
+    pub(crate) fn call(&self, begin: Instant, end: Instant) {
+        (self.0)(begin, end);
+    }
+}
+
+impl fmt::Debug for Timing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Timing")
+    }
+}
+
 /// What an [`Inspect`] hook is shown of a response.
 #[derive(Debug)]
 pub struct Inspected<'a> {
@@ -302,6 +328,7 @@ impl Config {
             local_address: None,
             threads: None,
             inspect: None,
+            timing: None,
         }
     }
 

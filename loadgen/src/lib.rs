@@ -44,7 +44,9 @@ pub mod units;
 mod worker;
 
 pub use assertion::Assertion;
-pub use config::{Arrivals, Config, ConfigError, Inspect, Inspected, Limit, Pace, Protocol, RequestSpec, Trust};
+pub use config::{
+    Arrivals, Config, ConfigError, Inspect, Inspected, Limit, Pace, Protocol, RequestSpec, Timing, Trust,
+};
 pub use latencies::Latencies;
 pub use live::{LiveLatencies, LiveSnapshot, LiveStats};
 pub use profile::Profile;

@@ -15,7 +15,7 @@ use tokio::net::lookup_host;
 use tokio_rustls::TlsConnector;
 
 use crate::client::dial::{Origin, Tls};
-use crate::config::{Config, ConfigError, Inspect, Protocol, RequestSpec};
+use crate::config::{Config, ConfigError, Inspect, Protocol, RequestSpec, Timing};
 use crate::summary::ErrorClass;
 use crate::trust::client_config;
 
@@ -34,6 +34,7 @@ pub(crate) struct Prepared {
     weights: Vec<f64>,
     pub(crate) timeout: Duration,
     pub(crate) inspect: Option<Inspect>,
+    pub(crate) timing: Option<Timing>,
 }
 
 /// One request, ready to be sent over either protocol.
@@ -84,7 +85,8 @@ impl Prepared {
             Some(*sum)
         };
         let weights = config.requests.iter().scan(0.0, add).collect();
-        Ok(Self { origins, requests, weights, timeout: config.timeout, inspect: config.inspect.clone() })
+        let (inspect, timing) = (config.inspect.clone(), config.timing.clone());
+        Ok(Self { origins, requests, weights, timeout: config.timeout, inspect, timing })
     }
 
     /// The request with an index from [`choose`](Self::choose).

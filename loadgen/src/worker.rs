@@ -35,6 +35,11 @@ pub(crate) async fn work(crew: &Crew, mut client: Client, watch: &Watch) -> io::
         now = Instant::now();
         let ended = if outcome.is_ok() { crew.ended(begin, now) } else { now };
         crew.tally.finish(request, outcome, begin, ended);
+        if outcome.is_ok()
+            && let Some(timing) = &crew.prepared.timing
+        {
+            timing.call(begin.due, ended);
+        }
         let pause = backoff.after(outcome.err());
         if outcome.is_err() {
             // The open loop is itself the pace of the next try; the closed loop would spin.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use glooshot_loadgen::{Config, Inspect, Limit, LiveStats, Pace, Summary, run};
+use glooshot_loadgen::{Config, Inspect, Limit, LiveStats, Pace, Summary, Timing, run};
 use support::{respond, serve};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -110,6 +110,23 @@ async fn the_inspect_hook_sees_at_most_one_mebibyte_and_is_told_so() {
     }));
     assert_eq!(drive(config).await.body_bytes, 3 << 20);
     assert_eq!(seen.load(Ordering::Relaxed), 1 << 20);
+}
+
+#[tokio::test]
+async fn the_timing_hook_is_told_from_when_to_when_the_latency_of_each_response_counts() {
+    let server = serve(|_, _| async { respond(200, "") }).await;
+    for pace in [CLOSED, Pace::Constant { rate_per_second: 2_000.0, connections: 4 }] {
+        let mut config = Config::new(server.url("/"), pace);
+        config.limit.count = Some(100);
+        let told = Arc::<std::sync::Mutex<Vec<Duration>>>::default();
+        let kept = Arc::clone(&told);
+        config.timing = Some(Timing::new(move |begin, end| kept.lock().unwrap().push(end - begin)));
+        let summary = drive(config).await;
+        let told = told.lock().unwrap();
+        assert_eq!((told.len(), summary.latency.count()), (100, 100));
+        let (longest, counted) = (told.iter().max().unwrap().as_secs_f64(), summary.latency.max().as_secs_f64());
+        assert!((longest - counted).abs() <= counted / 1_000.0 + 2e-6, "{longest} and {counted}");
+    }
 }
 
 #[tokio::test]
