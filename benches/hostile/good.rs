@@ -93,7 +93,8 @@ impl GoodClients {
             });
         };
         thread::Builder::new().name("good".into()).spawn(run).unwrap();
-        let standstills = Standstills::watch();
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let standstills = Standstills::watch(0..cores);
         if standstills.is_none() {
             println!("all requests are judged: to see when the machine stands still takes CAP_SYS_NICE");
         }

@@ -58,6 +58,11 @@ fn throughput(result: &CaseResult, pair: (Subject, Subject)) -> Option<Option<Es
     Some((!kept.is_empty()).then(|| estimate(&kept)))
 }
 
+/// `None` where every round is void.
+fn known(estimate: Estimate) -> Option<Estimate> {
+    (!estimate.median.is_nan()).then_some(estimate)
+}
+
 /// All bars of the cases that there are figures of.
 pub fn judge(results: &Results) -> Vec<Bar> {
     let mut bars = Vec::new();
@@ -76,8 +81,7 @@ pub fn judge(results: &Results) -> Vec<Bar> {
     bar("abort-100", "CPU per request, ours / Envoy's", "", Bound::AtMost(0.35), &ratio((Ours, Envoy), cpu));
     // The latency without a proxy is the same in both, and goes out.
     bar("half-load", "added p99, ours - HAProxy's", " us", Bound::AtMost(0.0), &|result| {
-        let less = result.paired((Ours, Haproxy), |measured| measured.p99, |ours, theirs| ours - theirs)?;
-        Some(Some(estimate(&less)))
+        Some(known(estimate(&result.paired((Ours, Haproxy), Measured::p99, |ours, theirs| ours - theirs)?)))
     });
     bar("rules", "CPU per request, 1,000 / 1", "", Bound::AtMost(1.05), &ratio((Rules1000, Rules1), cpu));
     bar("memory", "ours / Envoy's", "", Bound::AtMost(1.0 / 3.0), &ratio((Ours, Envoy), |measured| measured.memory));
@@ -85,10 +89,10 @@ pub fn judge(results: &Results) -> Vec<Bar> {
         move |result: &CaseResult| {
             let values = result.all(Ours, figure)?;
             let nominal = DELAY.as_secs_f64() * 1e6;
-            Some(Some(estimate(&values.iter().map(|value| (value - nominal) / 1e3).collect::<Vec<_>>())))
+            Some(known(estimate(&values.iter().map(|value| (value - nominal) / 1e3).collect::<Vec<_>>())))
         }
     };
-    bar("delay-10ms", "p50 above nominal", " ms", Bound::AtMost(1.5), &late(|measured| measured.p50));
-    bar("delay-10ms", "p99 above nominal", " ms", Bound::AtMost(3.0), &late(|measured| measured.p99));
+    bar("delay-10ms", "p50 above nominal", " ms", Bound::AtMost(1.5), &late(Measured::p50));
+    bar("delay-10ms", "p99 above nominal", " ms", Bound::AtMost(3.0), &late(Measured::p99));
     bars
 }

@@ -1,8 +1,12 @@
 //! The load of one measurement, by our load generator on threads of this process, and what it cost whom.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    mem::take,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use glooshot_loadgen::{Config, Limit, LiveSnapshot, LiveStats, Pace, Protocol as Version, Summary, Trust};
+use glooshot_loadgen::{Config, Limit, LiveSnapshot, LiveStats, Pace, Protocol as Version, Summary, Timing, Trust};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::{
     runtime::Builder,
@@ -13,8 +17,13 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     case::{Case, Protocol},
     measured::Measured,
+    process::{CLIENT_CORE, PROXY_CORE},
     subject::Subject,
-    support::{figures::mib, usage::Process},
+    support::{
+        figures::{at_quantile, mib},
+        standstill::{Span, Standstills, touched},
+        usage::Process,
+    },
 };
 
 /// Before the measurement: connections are made, pools and caches filled. It is as long as an interval of the load generator's
@@ -64,7 +73,8 @@ impl Parties {
 
 /// Sends the load of a case to a subject; `rate` is the open loop's.
 pub fn measure(case: &Case, subject: Subject, parties: Parties, rate: Option<f64>) -> Measured {
-    let config = config(case, subject, rate);
+    let mut config = config(case, subject, rate);
+    let open_loop = rate.map(|_| OpenLoop::watch(&mut config));
     let live = Arc::new(LiveStats::default());
     if let Some(proxy) = parties.proxy {
         proxy.forget_peak();
@@ -83,7 +93,58 @@ pub fn measure(case: &Case, subject: Subject, parties: Parties, rate: Option<f64
     });
     let summary = summary.unwrap();
     check(case, subject, &summary);
-    figures(parties, &summary, &samples.0, &samples.1)
+    let latencies = open_loop.map_or_else(|| Latencies::of_closed_loop(&summary), |all| all.judge(&samples));
+    figures(parties, latencies, &samples.0, &samples.1)
+}
+
+/// What there is to say of the latencies of one measurement.
+struct Latencies {
+    p50: Duration,
+    p99: Duration,
+    judged: Option<f64>,
+}
+
+impl Latencies {
+    /// As the load generator counts them.
+    fn of_closed_loop(summary: &Summary) -> Self {
+        let series = &summary.series;
+        assert_eq!(series.width(), MEASURED, "the intervals are those of the measurement");
+        let (_, interval) = series.intervals().find(|(number, _)| *number == INTERVAL).expect("answers in that second");
+        let [p50, p99] = [0.5, 0.99].map(|quantile| interval.latencies.quantile(quantile).unwrap());
+        Self { p50, p99, judged: None }
+    }
+}
+
+/// The requests of an open loop, each from when it was due to its answer, and the moments in which the machine stood still.
+struct OpenLoop {
+    answered: Arc<Mutex<Vec<Span>>>,
+    standstills: Option<Standstills>,
+}
+
+impl OpenLoop {
+    /// Begins to look. Without a priority in real time nothing is known of the machine, and all requests are judged.
+    fn watch(config: &mut Config) -> Self {
+        let answered = Arc::<Mutex<Vec<Span>>>::default();
+        let kept = Arc::clone(&answered);
+        config.timing = Some(Timing::new(move |begin, end| {
+            kept.lock().unwrap_or_else(PoisonError::into_inner).push(Span { begin, end });
+        }));
+        Self { answered, standstills: Standstills::watch([CLIENT_CORE, PROXY_CORE]) }
+    }
+
+    /// The latencies of those that were answered between the samples, but for those under way while the machine stood still.
+    fn judge(self, (before, after): &(Sample, Sample)) -> Latencies {
+        let until = |standstills: &Standstills| standstills.until(std::time::Instant::now());
+        let standstills = self.standstills.as_ref().map_or_else(Vec::new, until);
+        let mut answered = take(&mut *self.answered.lock().unwrap_or_else(PoisonError::into_inner));
+        let measured = before.at.into_std()..after.at.into_std();
+        answered.retain(|time| measured.contains(&time.end));
+        let judged = answered.iter().filter(|time| !touched(**time, &standstills));
+        let mut latencies: Vec<Duration> = judged.map(|time| time.end - time.begin).collect();
+        latencies.sort();
+        let [p50, p99] = [0.5, 0.99].map(|quantile| at_quantile(&latencies, quantile));
+        Latencies { p50, p99, judged: Some(latencies.len() as f64 / answered.len() as f64) }
+    }
 }
 
 fn config(case: &Case, subject: Subject, rate: Option<f64>) -> Config {
@@ -123,20 +184,17 @@ fn check(case: &Case, subject: Subject, summary: &Summary) {
     assert!((share - due).abs() <= tolerance, "{}, {subject}: {share} of all answers are 503, not {due}", case.name);
 }
 
-fn figures(parties: Parties, summary: &Summary, before: &Sample, after: &Sample) -> Measured {
+fn figures(parties: Parties, latencies: Latencies, before: &Sample, after: &Sample) -> Measured {
     let wall = (after.at - before.at).as_secs_f64();
     let answers = (after.answers.responses - before.answers.responses) as f64;
     let share = |before: Duration, after: Duration| (after - before).as_secs_f64() / wall;
     let proxy = share(before.proxy, after.proxy);
-    let series = &summary.series;
-    assert_eq!(series.width(), MEASURED, "the intervals are those of the measurement");
-    let (_, interval) = series.intervals().find(|(number, _)| *number == INTERVAL).expect("answers in that second");
-    let micros = |quantile: f64| interval.latencies.quantile(quantile).unwrap().as_secs_f64() * 1e6;
     Measured {
         rate: answers / wall,
         cpu: proxy * wall * 1e6 / answers,
-        p50: micros(0.5),
-        p99: micros(0.99),
+        p50: latencies.p50.as_secs_f64() * 1e6,
+        p99: latencies.p99.as_secs_f64() * 1e6,
+        judged: latencies.judged,
         memory: parties.proxy.map_or(0.0, |proxy| mib(proxy.peak())),
         proxy_core: proxy,
         client_core: share(before.client, after.client) + share(before.origin, after.origin),

@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use crate::subject::Subject;
 
+/// The share of the answers that must have been judged, or else the latencies are void.
+const LEAST_JUDGED: f64 = 0.5;
+
 /// What one subject did under the load of one case in one round.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -18,12 +21,32 @@ pub struct Measured {
     /// Latency in microseconds, in the open loop from when the request was due.
     pub p50: f64,
     pub p99: f64,
+    /// The share of the answers that those are of; `None` in the closed loop, where they are of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged: Option<f64>,
     /// The most memory of the proxy, in MiB.
     pub memory: f64,
     /// Share of its core that the proxy used.
     pub proxy_core: f64,
     /// Share of their core that the client and the service used.
     pub client_core: f64,
+}
+
+impl Measured {
+    /// Whether the machine stood still so much that the latencies say nothing.
+    pub fn is_void(&self) -> bool {
+        self.judged.is_some_and(|judged| judged < LEAST_JUDGED)
+    }
+
+    /// The median latency; not a number where it is void.
+    pub fn p50(&self) -> f64 {
+        if self.is_void() { f64::NAN } else { self.p50 }
+    }
+
+    /// The latency that one in a hundred exceeds; not a number where it is void.
+    pub fn p99(&self) -> f64 {
+        if self.is_void() { f64::NAN } else { self.p99 }
+    }
 }
 
 /// All rounds of a case: the figures at the same place belong to the same round.

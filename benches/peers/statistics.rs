@@ -5,7 +5,7 @@ use crate::support::figures::median;
 /// How likely the interval must have the true median in it.
 const CONFIDENCE: f64 = 0.95;
 
-/// A median with its interval.
+/// A median with its interval. Of nothing it is not a number.
 #[derive(Clone, Copy, Debug)]
 pub struct Estimate {
     pub median: f64,
@@ -15,13 +15,14 @@ pub struct Estimate {
 
 /// The median of independent values and its interval from order statistics, which assumes nothing about their distribution: the
 /// true median is between the k-th smallest and the k-th largest unless fewer than k values are on one side of it, and on
-/// which side a value is, is as the throw of a coin.
+/// which side a value is, is as the throw of a coin. What is not a number is of a void round, and left out.
 pub fn estimate(values: &[f64]) -> Estimate {
-    let mut sorted = values.to_vec();
+    let mut sorted: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
     sorted.sort_by(f64::total_cmp);
     let count = sorted.len();
     let interval = (1..=count / 2).rev().find(|k| coverage(count, *k) >= CONFIDENCE);
-    Estimate { median: median(values.to_vec()), interval: interval.map(|k| (sorted[k - 1], sorted[count - k])) }
+    let interval = interval.map(|k| (sorted[k - 1], sorted[count - k]));
+    Estimate { median: median(sorted), interval }
 }
 
 /// The probability that at least `k` of `count` values are on each side of the median.

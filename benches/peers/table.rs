@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::{
     bars::{Bar, Bound, judge, valid},
     case::{CASES, Case, Load},
-    measured::{CaseResult, Figure},
+    measured::{CaseResult, Figure, Measured},
     results::Results,
     statistics::{Estimate, estimate},
     subject::Subject,
@@ -29,7 +29,7 @@ pub fn of_case(case: &Case, result: &CaseResult) -> String {
     for subject in case.subjects.iter().filter(|subject| result.rounds.contains_key(subject)) {
         let median = |figure: Figure| result.all(*subject, figure).map_or(f64::NAN, |all| estimate(&all).median);
         let figures: [Figure; 7] =
-            [|m| m.rate, |m| m.cpu, |m| m.p50, |m| m.p99, |m| m.memory, |m| m.proxy_core, |m| m.client_core];
+            [|m| m.rate, |m| m.cpu, Measured::p50, Measured::p99, |m| m.memory, |m| m.proxy_core, |m| m.client_core];
         write!(text, "  {subject:<23}").unwrap();
         for (figure, digits) in figures.into_iter().zip([0, 2, 0, 0, 1, 2, 2]) {
             write!(text, "{:>12.digits$}", median(figure)).unwrap();
@@ -50,6 +50,21 @@ pub fn of_case(case: &Case, result: &CaseResult) -> String {
                     .unwrap();
             }
         }
+    } else {
+        text.push_str(&of_judged(case, result));
+    }
+    text
+}
+
+/// How much of the answers in the open loop the latencies are of, and what is void.
+fn of_judged(case: &Case, result: &CaseResult) -> String {
+    let mut text = String::new();
+    for subject in case.subjects {
+        let Some(rounds) = result.rounds.get(subject) else { continue };
+        let shares: Vec<f64> = rounds.iter().filter_map(|round| round.judged).collect();
+        let (share, void) = (estimate(&shares).median, rounds.iter().filter(|round| round.is_void()).count());
+        writeln!(text, "  {subject}: p50 and p99 are of {:.0} % of the answers, void in {void} rounds", share * 100.0)
+            .unwrap();
     }
     text
 }
@@ -106,7 +121,7 @@ pub fn for_readme(results: &Results) -> String {
     }
     figure_table(&mut text, results, "CPU per request, in us", |m| m.cpu, 1);
     figure_table(&mut text, results, "requests per second, one core", |m| m.rate, 0);
-    figure_table(&mut text, results, "p99, in us", |m| m.p99, 0);
+    figure_table(&mut text, results, "p99, in us", Measured::p99, 0);
     memory_table(&mut text, results);
     rules_table(&mut text, results);
     text.push_str("| bar | measured | must be | |\n|---|---|---|---|\n");

@@ -41,10 +41,9 @@ pub struct Span {
 }
 
 impl Standstills {
-    /// Begins to look; `None` where the system gives us no priority in real time: then nothing is known.
-    pub fn watch() -> Option<Self> {
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        let watches = (0..cores).map(|core| {
+    /// Begins to look at these cores; `None` where the system gives us no priority in real time: then nothing is known.
+    pub fn watch(cores: impl IntoIterator<Item = usize>) -> Option<Self> {
+        let watches = cores.into_iter().map(|core| {
             let seen = Arc::new(Mutex::new(Core { seen_until: Instant::now(), late: Vec::new() }));
             let (own, (told, hears)) = (Arc::downgrade(&seen), std::sync::mpsc::sync_channel(1));
             let look = move || {
