@@ -50,8 +50,8 @@ impl Balancer {
         }
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
-        let start = turn.checked_rem(count)?;
-        let in_turn = || group.endpoints.iter().cycle().skip(start).take(count);
+        let (before, next) = group.endpoints.split_at_checked(turn.checked_rem(count)?)?;
+        let in_turn = || next.iter().chain(before);
         let untried = |endpoint: &&LiveEndpoint| !tried.contains(&endpoint.address);
         in_turn()
             .filter(untried)
