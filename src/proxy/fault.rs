@@ -22,6 +22,7 @@ use super::{live_plan::Refusal, run_state::RunState};
 pub(crate) struct LiveFault {
     destinations: Vec<Destination>,
     origins: HashSet<ServiceName>,
+    path: Option<Text>,
     matcher: Matcher,
     /// The percentage as a share of 2^64.
     pub(crate) share: u128,
@@ -95,6 +96,7 @@ impl LiveFault {
             Ok(Arc::new(Self {
                 destinations: fault.destinations.clone(),
                 origins: fault.origins.iter().cloned().collect(),
+                path: fault.matches.path.as_ref().map(Text::compile).transpose()?,
                 matcher: Matcher::compile(&fault.matches)?,
                 share: fault.percentage.of_two_to_the_64(),
                 disruption: fault.disruption,
@@ -112,7 +114,8 @@ impl LiveFault {
             self.destinations.iter().filter(here).map(|destination| destination.subset.clone()).peekable();
         subsets.peek()?;
         // One destination without a subset is all of them: there is no set then.
-        Some(FaultHere { fault: Arc::clone(self), subsets: subsets.collect() })
+        let subsets = subsets.collect::<Option<_>>().map(Box::new);
+        Some(FaultHere { path: self.path.clone(), subsets, fault: Arc::clone(self) })
     }
 
     /// Whether what this caller sends can be hit; an unknown one matches no name.
@@ -122,21 +125,27 @@ impl LiveFault {
 }
 
 /// What of a fault concerns one port: its destinations are looked through when the plan comes, and not for each request.
+///
+/// It is small, so that those of a port are side by side. Most requests differ from most faults in the path: then nothing but
+/// this is looked at.
 #[derive(Clone, Debug)]
 pub(crate) struct FaultHere {
+    /// The path of the requests that it hits.
+    path: Option<Text>,
+    /// The subsets that it hits; `None` where it hits all.
+    subsets: Option<Box<HashSet<String>>>,
     /// The fault.
     pub(crate) fault: Arc<LiveFault>,
-    /// The subsets that it hits; `None` where it hits all.
-    subsets: Option<HashSet<String>>,
 }
 
 impl FaultHere {
-    /// Whether this very request applies: destination subset, caller, path, method, headers.
+    /// Whether this very request applies: path, destination subset, caller, method, headers.
     pub(crate) fn applies(&self, request: &Facts<'_>) -> bool {
         let is_here = |subsets: &HashSet<String>| request.subset.is_some_and(|subset| subsets.contains(subset));
-        self.subsets.as_ref().is_none_or(is_here)
+        self.path.as_ref().is_none_or(|path| path.matches(request.path.as_bytes()))
+            && self.subsets.as_deref().is_none_or(is_here)
             && self.fault.is_about(request.source)
-            && self.fault.matcher.matches(request.method, request.path, request.headers)
+            && self.fault.matcher.matches(request.method, request.headers)
     }
 }
 
@@ -155,10 +164,9 @@ pub(crate) struct Facts<'a> {
     pub(crate) headers: &'a HeaderMap,
 }
 
-/// A compiled [`MatchRule`].
+/// A compiled [`MatchRule`], but for its path.
 #[derive(Debug)]
 struct Matcher {
-    path: Option<Text>,
     methods: Vec<Method>,
     headers: Vec<(HeaderName, HeaderText)>,
 }
@@ -170,20 +178,21 @@ enum HeaderText {
     Absent,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Text {
-    Exact(String),
-    Prefix(String),
-    Regex(regex::bytes::Regex),
+    Exact(Box<str>),
+    Prefix(Box<str>),
+    /// Counted, since each copy of a regular expression has memory of its own to work in.
+    Regex(Arc<regex::bytes::Regex>),
 }
 
 impl Text {
     fn compile(rule: &TextMatch) -> Result<Self, Refusal> {
         Ok(match rule {
-            TextMatch::Exact(text) => Self::Exact(text.clone()),
-            TextMatch::Prefix(text) => Self::Prefix(text.clone()),
+            TextMatch::Exact(text) => Self::Exact(text.as_str().into()),
+            TextMatch::Prefix(text) => Self::Prefix(text.as_str().into()),
             TextMatch::Regex(text) => {
-                Self::Regex(pattern::whole(text).map_err(|error| Refusal::Pattern(error.to_string()))?)
+                Self::Regex(Arc::new(pattern::whole(text).map_err(|error| Refusal::Pattern(error.to_string()))?))
             }
         })
     }
@@ -212,20 +221,147 @@ impl Matcher {
             };
             Ok((name, value))
         });
-        Ok(Self {
-            path: rule.path.as_ref().map(Text::compile).transpose()?,
-            methods: methods.collect::<Result<_, _>>()?,
-            headers: headers.collect::<Result<_, Refusal>>()?,
-        })
+        Ok(Self { methods: methods.collect::<Result<_, _>>()?, headers: headers.collect::<Result<_, Refusal>>()? })
     }
 
-    fn matches(&self, method: &Method, path: &str, headers: &HeaderMap) -> bool {
-        self.path.as_ref().is_none_or(|text| text.matches(path.as_bytes()))
-            && (self.methods.is_empty() || self.methods.contains(method))
+    fn matches(&self, method: &Method, headers: &HeaderMap) -> bool {
+        (self.methods.is_empty() || self.methods.contains(method))
             && self.headers.iter().all(|(name, rule)| match rule {
                 HeaderText::Present => headers.contains_key(name),
                 HeaderText::Absent => !headers.contains_key(name),
                 HeaderText::Text(text) => headers.get_all(name).iter().any(|value| text.matches(value.as_bytes())),
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use glooshot_api::{plan::PlannedFault, quantity::Percent};
+
+    use super::*;
+
+    fn service(name: &str) -> ServiceName {
+        ServiceName { namespace: "bookinfo".into(), name: name.into() }
+    }
+
+    fn destination(port: Option<u16>, subset: Option<&str>) -> Destination {
+        Destination { service: service("ratings"), port, subset: subset.map(str::to_owned) }
+    }
+
+    /// What of a fault concerns a port of ratings.
+    fn at(
+        port: u16,
+        destinations: Vec<Destination>,
+        origins: Vec<ServiceName>,
+        matches: MatchRule,
+    ) -> Option<FaultHere> {
+        let fault = PlannedFault {
+            origins,
+            destinations,
+            matches,
+            percentage: Percent::ALL,
+            disruption: Disruption::AbortHttp(500),
+        };
+        let experiment = PlannedExperiment {
+            name: service("ratings"),
+            uid: "one".into(),
+            armed: true,
+            faults: vec![fault],
+            conditions: vec![],
+            max_injected: None,
+            max_concurrent_delays: 1,
+            seed: None,
+        };
+        let run = RunState::new(&experiment, 1, tokio::sync::watch::Sender::default());
+        let faults = LiveFault::compile_all(&experiment, &run).unwrap();
+        faults[0].at(&ServicePort { service: service("ratings"), port })
+    }
+
+    fn everything(matches: MatchRule) -> FaultHere {
+        at(9080, vec![destination(None, None)], vec![], matches).unwrap()
+    }
+
+    /// Whether a request applies that goes to subset v1.
+    fn applies(fault: &FaultHere, source: Option<&ServiceName>, request: &http::Request<()>) -> bool {
+        fault.applies(&Facts {
+            subset: Some("v1"),
+            source,
+            method: request.method(),
+            path: request.uri().path(),
+            headers: request.headers(),
+        })
+    }
+
+    fn get(path: &str) -> http::Request<()> {
+        http::Request::get(path).header("end-user", "jason").body(()).unwrap()
+    }
+
+    #[test]
+    fn a_fault_applies_at_its_ports_and_to_its_subsets_only() {
+        let v1_and_v2 = || vec![destination(None, Some("v2")), destination(Some(9080), Some("v1"))];
+        let v2 = || vec![destination(None, Some("v2"))];
+        let v2_and_all = || vec![destination(None, Some("v2")), destination(None, None)];
+        for (port, destinations, applies_here) in [
+            (9080, v1_and_v2(), Some(true)),
+            (9081, v1_and_v2(), Some(false)),
+            (9080, v2(), Some(false)),
+            (9080, v2_and_all(), Some(true)),
+            (9080, vec![destination(Some(9081), None)], None),
+        ] {
+            let told = format!("{port} {destinations:?}");
+            let fault = at(port, destinations, vec![], MatchRule::default());
+            assert_eq!(fault.map(|fault| applies(&fault, None, &get("/"))), applies_here, "{told}");
+        }
+    }
+
+    #[test]
+    fn the_path_of_a_request_must_be_the_one_begin_with_it_or_be_matched_as_a_whole() {
+        let exact = || TextMatch::Exact("/ratings/1".into());
+        let prefix = || TextMatch::Prefix("/ratings/".into());
+        let regex = || TextMatch::Regex("/ratings/[0-9]".into());
+        for (path, text, matched) in [
+            ("/ratings/1", exact(), true),
+            ("/ratings/1?user=jason", exact(), true),
+            ("/ratings/12", exact(), false),
+            ("/ratings/2", exact(), false),
+            ("/ratings/12", prefix(), true),
+            ("/ratings", prefix(), false),
+            ("/ratings/2", regex(), true),
+            ("/ratings/12", regex(), false),
+            ("/x/ratings/1", regex(), false),
+        ] {
+            let fault = everything(MatchRule { path: Some(text.clone()), ..MatchRule::default() });
+            assert_eq!(applies(&fault, None, &get(path)), matched, "{path} by {text:?}");
+        }
+    }
+
+    #[test]
+    fn caller_method_and_all_headers_must_match_besides_the_path() {
+        let rule = |name: &str, value| HeaderRule { name: name.into(), value };
+        let text = |text: &str| HeaderValueRule::Text(TextMatch::Exact(text.into()));
+        let matches = |methods: &[&str], headers: Vec<HeaderRule>| MatchRule {
+            path: Some(TextMatch::Prefix("/".into())),
+            methods: methods.iter().map(|method| (*method).to_owned()).collect(),
+            headers,
+        };
+        for (rules, matched) in [
+            (matches(&["POST", "GET"], vec![]), true),
+            (matches(&["POST"], vec![]), false),
+            (matches(&[], vec![rule("end-user", text("jason"))]), true),
+            (matches(&[], vec![rule("end-user", text("jane"))]), false),
+            (matches(&[], vec![rule("end-user", HeaderValueRule::Absent)]), false),
+            (matches(&[], vec![rule("end-user", text("jason")), rule("x-none", HeaderValueRule::Present)]), false),
+            (
+                matches(&[], vec![rule("end-user", HeaderValueRule::Present), rule("x-none", HeaderValueRule::Absent)]),
+                true,
+            ),
+        ] {
+            assert_eq!(applies(&everything(rules.clone()), None, &get("/")), matched, "{rules:?}");
+        }
+        let reviews = service("reviews");
+        let of_reviews = at(9080, vec![destination(None, None)], vec![reviews.clone()], MatchRule::default()).unwrap();
+        for (source, matched) in [(Some(&reviews), true), (Some(&service("details")), false), (None, false)] {
+            assert_eq!(applies(&of_reviews, source, &get("/")), matched, "{source:?}");
+        }
     }
 }
