@@ -2,7 +2,6 @@
 
 use std::{
     cell::{Ref, RefCell, RefMut},
-    collections::VecDeque,
     future::poll_fn,
     net::SocketAddr,
     rc::Rc,
@@ -26,11 +25,22 @@ pub(crate) struct PoolKey {
 /// The idle connections of one core.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    idle: RefCell<FxHashMap<PoolKey, VecDeque<Idle>>>,
+    idle: RefCell<FxHashMap<PoolKey, Waiting>>,
     per_endpoint: usize,
     max_idle: Duration,
     stalled: Duration,
     bounds: http1::Bounds,
+}
+
+/// The idle connections to one endpoint.
+///
+/// The one used last is beside the key: of many endpoints most have one, and what is to be looked at in memory that was not
+/// touched for long is most of what the pool costs.
+#[derive(Debug, Default)]
+struct Waiting {
+    last: Option<Idle>,
+    /// Those before it, the oldest first.
+    others: Vec<Idle>,
 }
 
 /// A connection that was given back.
@@ -120,6 +130,28 @@ impl Idle {
     }
 }
 
+impl Waiting {
+    fn len(&self) -> usize {
+        usize::from(self.last.is_some()) + self.others.len()
+    }
+
+    fn add(&mut self, idle: Idle) {
+        self.others.extend(self.last.replace(idle));
+    }
+
+    /// The one used last of those that can take a request now: it is the least likely to have been closed.
+    fn take(&mut self) -> Option<Idle> {
+        let ready = |idle: &Idle| idle.connection.is_ready();
+        self.last.take_if(|idle| ready(idle)).or_else(|| Some(self.others.remove(self.others.iter().rposition(ready)?)))
+    }
+
+    /// Those that are not worth keeping.
+    fn remove(&mut self, mut may_stay: impl FnMut(&Idle) -> bool) -> Vec<Idle> {
+        let last = self.last.take_if(|idle| !may_stay(idle));
+        last.into_iter().chain(self.others.extract_if(.., |idle| !may_stay(idle))).collect()
+    }
+}
+
 impl Pool {
     /// An empty pool.
     pub(crate) fn new(limits: &Limits) -> Rc<Self> {
@@ -138,9 +170,7 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         let waiting = idle.get_mut(&key)?;
         loop {
-            // From the back: the one used last is the least likely to have been closed.
-            let position = waiting.iter().rposition(|idle| idle.connection.is_ready())?;
-            let Idle { connection, .. } = waiting.remove(position)?;
+            let Idle { connection, .. } = waiting.take()?;
             if connection.is_quiet() {
                 return Some(Lease::of_connection(connection, key, Rc::clone(self)));
             }
@@ -161,7 +191,7 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         let waiting = idle.entry(key).or_default();
         if waiting.len() < self.per_endpoint {
-            waiting.push_back(Idle { connection, since: Moment::now(), upload });
+            waiting.add(Idle { connection, since: Moment::now(), upload });
         } else {
             connection.close();
         }
@@ -171,16 +201,10 @@ impl Pool {
     pub(crate) fn sweep(&self, now: Moment) {
         let mut idle = self.idle.borrow_mut();
         for waiting in idle.values_mut() {
-            for _ in 0..waiting.len() {
-                let Some(next) = waiting.pop_front() else { break };
-                if next.may_stay(now, self.max_idle, self.stalled) {
-                    waiting.push_back(next);
-                } else {
-                    next.connection.close();
-                }
-            }
+            let gone = waiting.remove(|idle| idle.may_stay(now, self.max_idle, self.stalled));
+            gone.into_iter().for_each(|idle| idle.connection.close());
         }
-        idle.retain(|_, waiting| !waiting.is_empty());
+        idle.retain(|_, waiting| waiting.len() > 0);
     }
 
     /// Closes everything.
