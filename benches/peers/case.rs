@@ -59,7 +59,9 @@ pub struct Case {
     pub fresh: bool,
 }
 
-use Subject::{Direct, Envoy, Haproxy, Nginx, OnlyRules1000, Ours, Rules1, Rules100, Rules1000, Toxiproxy};
+use Subject::{
+    Direct, Envoy, Haproxy, Haproxy1000, Nginx, OnlyRules1000, Ours, Rules1, Rules100, Rules1000, Toxiproxy,
+};
 
 const EVERYBODY: &[Subject] = &[Direct, Ours, Haproxy, Nginx, Envoy, Toxiproxy];
 /// toxiproxy does not know HTTP; it would pass TLS and HTTP/2 on unread, which is other work.
@@ -140,7 +142,7 @@ pub const CASES: &[Case] = &[
     Case {
         name: "rules",
         title: "1, 100 and 1,000 rules and endpoints in one plan, 64 connections",
-        subjects: &[Rules1, Rules100, Rules1000, OnlyRules1000],
+        subjects: &[Rules1, Rules100, Rules1000, OnlyRules1000, Haproxy, Haproxy1000],
         ..FORWARD_64
     },
     Case {

@@ -41,6 +41,7 @@ impl Fleet {
             fs::write(path.join(name), text.replace("@DIR@", path.to_str().unwrap())).unwrap();
         }
         fs::write(path.join("endpoints.conf"), rules::listen_lines()).unwrap();
+        rules::spread_haproxy(path);
         let bodies = path.join("bodies");
         fs::create_dir(&bodies).unwrap();
         for (name, length) in [("1k", 1 << 10), ("1m", 1 << 20)] {

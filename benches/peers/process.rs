@@ -62,6 +62,7 @@ pub fn start(subject: Subject, directory: &Path) -> Running {
         Subject::Direct => (CLIENT_CORE, nginx("origin.conf", directory)),
         Subject::Nginx => (PROXY_CORE, nginx("nginx.conf", directory)),
         Subject::Haproxy => (PROXY_CORE, words("/usr/sbin/haproxy -db -f", &[&in_(directory, "haproxy.cfg")])),
+        Subject::Haproxy1000 => (PROXY_CORE, words("/usr/sbin/haproxy -db -f", &[&in_(directory, "haproxy-1000.cfg")])),
         Subject::Envoy => {
             let options = "--concurrency 1 --disable-hot-restart --log-level error --config-path";
             (PROXY_CORE, words(&format!("{} {options}", cached(ENVOY)), &[&in_(directory, "envoy.yaml")]))

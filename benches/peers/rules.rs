@@ -28,6 +28,18 @@ pub fn listen_lines() -> String {
     (0..ENDPOINTS).map(|number| format!("listen {} backlog=4096;\n", endpoint(number))).collect()
 }
 
+/// The configuration of HAProxy with all of them as its servers, made of that with one.
+pub fn spread_haproxy(directory: &Path) {
+    let at = Subject::Direct.at(port::PLAIN);
+    let config = fs::read_to_string(directory.join("haproxy.cfg")).unwrap();
+    let (head, options) = config.split_once(&format!("  server one {at} ")).expect("a server in haproxy.cfg");
+    let [theirs, ours] =
+        [Subject::Haproxy, Subject::Haproxy1000].map(|subject| subject.at(port::PLAIN).ip().to_string());
+    let servers = (0..ENDPOINTS).map(|number| format!("  server s{number} {} {options}", endpoint(number)));
+    let spread = format!("{}  balance roundrobin\n{}", head.replace(&theirs, &ours), servers.collect::<String>());
+    fs::write(directory.join("haproxy-1000.cfg"), spread).unwrap();
+}
+
 /// Our proxy with the plan of this subject.
 pub fn command(subject: Subject, directory: &Path) -> Vec<String> {
     let (rules, endpoints) = subject.rules_and_endpoints().unwrap();

@@ -21,10 +21,12 @@ pub enum Subject {
     Rules1000,
     /// A thousand rules and one endpoint, which shows what of the cost is the rules'.
     OnlyRules1000,
+    /// HAProxy with a thousand servers, which shows what of the cost is everybody's.
+    Haproxy1000,
 }
 
 impl Subject {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Direct,
         Self::Ours,
         Self::Haproxy,
@@ -35,6 +37,7 @@ impl Subject {
         Self::Rules100,
         Self::Rules1000,
         Self::OnlyRules1000,
+        Self::Haproxy1000,
     ];
 
     /// The word for it in arguments and results.
@@ -50,6 +53,7 @@ impl Subject {
             Self::Rules100 => "rules100",
             Self::Rules1000 => "rules1000",
             Self::OnlyRules1000 => "onlyrules1000",
+            Self::Haproxy1000 => "haproxy1000",
         }
     }
 
@@ -66,6 +70,7 @@ impl Subject {
             Self::Rules100 => 8,
             Self::Rules1000 => 9,
             Self::OnlyRules1000 => 10,
+            Self::Haproxy1000 => 11,
         }
     }
 
@@ -99,6 +104,7 @@ impl fmt::Display for Subject {
             Self::Rules100 => "100 rules",
             Self::Rules1000 => "1,000 rules",
             Self::OnlyRules1000 => "1,000 rules, 1 endpoint",
+            Self::Haproxy1000 => "HAProxy, 1,000 servers",
         })
     }
 }

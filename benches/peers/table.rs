@@ -173,9 +173,11 @@ fn memory_table(text: &mut String, results: &Results) {
 fn rules_table(text: &mut String, results: &Results) {
     let Some(result) = results.cases.get("rules") else { return };
     text.push_str("| rules and endpoints in one plan | CPU per request, in us | by that of one |\n|---|---|---|\n");
-    for subject in [Subject::Rules1, Subject::Rules100, Subject::Rules1000, Subject::OnlyRules1000] {
-        let (Some(all), Some(ratios)) =
-            (result.all(subject, |m| m.cpu), result.ratios((subject, Subject::Rules1), |m| m.cpu))
+    let ours = [Subject::Rules1, Subject::Rules100, Subject::Rules1000, Subject::OnlyRules1000];
+    let theirs = [Subject::Haproxy, Subject::Haproxy1000];
+    let pairs = ours.map(|subject| (subject, ours[0])).into_iter().chain(theirs.map(|subject| (subject, theirs[0])));
+    for (subject, of_one) in pairs {
+        let (Some(all), Some(ratios)) = (result.all(subject, |m| m.cpu), result.ratios((subject, of_one), |m| m.cpu))
         else {
             continue;
         };
