@@ -98,6 +98,7 @@ pub fn measure(case: &Case, subject: Subject, parties: Parties, rate: Option<f64
 }
 
 /// What there is to say of the latencies of one measurement.
+#[derive(Clone, Copy)]
 struct Latencies {
     p50: Duration,
     p99: Duration,

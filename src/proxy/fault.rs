@@ -113,9 +113,8 @@ impl LiveFault {
         let mut subsets =
             self.destinations.iter().filter(here).map(|destination| destination.subset.clone()).peekable();
         subsets.peek()?;
-        // One destination without a subset is all of them: there is no set then.
-        let subsets = subsets.collect::<Option<_>>().map(Box::new);
-        Some(FaultHere { path: self.path.clone(), subsets, fault: Arc::clone(self) })
+        // One destination without a subset is all of them: there is no list then.
+        Some(FaultHere { path: self.path.clone(), subsets: subsets.collect(), fault: Arc::clone(self) })
     }
 
     /// Whether what this caller sends can be hit; an unknown one matches no name.
@@ -133,7 +132,7 @@ pub(crate) struct FaultHere {
     /// The path of the requests that it hits.
     path: Option<Text>,
     /// The subsets that it hits; `None` where it hits all.
-    subsets: Option<Box<HashSet<String>>>,
+    subsets: Option<Box<[String]>>,
     /// The fault.
     pub(crate) fault: Arc<LiveFault>,
 }
@@ -141,7 +140,7 @@ pub(crate) struct FaultHere {
 impl FaultHere {
     /// Whether this very request applies: path, destination subset, caller, method, headers.
     pub(crate) fn applies(&self, request: &Facts<'_>) -> bool {
-        let is_here = |subsets: &HashSet<String>| request.subset.is_some_and(|subset| subsets.contains(subset));
+        let is_here = |subsets: &[String]| request.subset.is_some_and(|to| subsets.iter().any(|subset| subset == to));
         self.path.as_ref().is_none_or(|path| path.matches(request.path.as_bytes()))
             && self.subsets.as_deref().is_none_or(is_here)
             && self.fault.is_about(request.source)
