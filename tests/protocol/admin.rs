@@ -147,6 +147,8 @@ fn a_core_that_does_not_come_round_is_noticed() {
     const STALL: Duration = Duration::from_millis(300);
     let upstream = Upstream::ok();
     let proxy = Glooshot::before(&upstream);
+    // A core that has answered has come round before.
+    assert_eq!(proxy.client().ask(&get("/a")).status(), 200);
     let before = stalls(&proxy);
     proxy.signal(Signal::STOP);
     let_pass(STALL);

@@ -104,6 +104,7 @@ fn persistence(headers: &HeaderMap, terms: Terms, manner: Manner, out: &mut Vec<
 }
 
 /// RFC 9110 §6.6.1: every answer has a date. The text changes once a second.
+#[allow(clippy::disallowed_methods, reason = "it is what the client is told, and nothing is decided by it")]
 fn date(out: &mut Vec<u8>) {
     thread_local! {
         static LAST: RefCell<(u64, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static(""))) };
