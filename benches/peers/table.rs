@@ -32,7 +32,7 @@ pub fn of_case(case: &Case, result: &CaseResult) -> String {
             [|m| m.rate, |m| m.cpu, Measured::p50, Measured::p99, |m| m.memory, |m| m.proxy_core, |m| m.client_core];
         write!(text, "  {subject:<23}").unwrap();
         for (figure, digits) in figures.into_iter().zip([0, 2, 0, 0, 1, 2, 2]) {
-            write!(text, "{:>12.digits$}", median(figure)).unwrap();
+            write!(text, "{:>12}", rounded(median(figure), digits)).unwrap();
         }
         if *subject != base && *subject != Subject::Direct {
             for figure in [figures[0], figures[1], figures[3]] {
@@ -72,8 +72,13 @@ fn of_judged(case: &Case, result: &CaseResult) -> String {
 fn with_interval(estimate: &Estimate) -> String {
     match estimate.interval {
         Some((low, high)) => format!("{:.2} ({low:.2} to {high:.2})", estimate.median),
-        None => format!("{:.2}", estimate.median),
+        None => rounded(estimate.median, 2),
     }
+}
+
+/// A median that is not a number is one of void rounds only.
+fn rounded(median: f64, digits: usize) -> String {
+    if median.is_nan() { "void".to_owned() } else { format!("{median:.digits$}") }
 }
 
 /// One line for each bar.
@@ -151,7 +156,7 @@ fn row(title: &str, result: &CaseResult, figure: Figure, digits: usize) -> Strin
             row.push_str(" - |");
             continue;
         };
-        write!(row, " {:.digits$}", estimate(&all).median).unwrap();
+        write!(row, " {}", rounded(estimate(&all).median, digits)).unwrap();
         if subject != Subject::Ours
             && let Some(ratios) = result.ratios((Subject::Ours, subject), figure)
         {
