@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::subject::Subject;
 
-/// The share of the answers that must have been judged, or else the latencies are void.
-const LEAST_JUDGED: f64 = 0.5;
+/// The answers that must have been judged, or else the latencies are void: ten of these are slower than the p99.
+const LEAST_JUDGED: f64 = 1_000.0;
 
 /// What one subject did under the load of one case in one round.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -33,9 +33,9 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Whether the machine stood still so much that the latencies say nothing.
+    /// Whether the machine stood still so much that the latencies say nothing. A measurement lasts a second.
     pub fn is_void(&self) -> bool {
-        self.judged.is_some_and(|judged| judged < LEAST_JUDGED)
+        self.judged.is_some_and(|judged| judged * self.rate < LEAST_JUDGED)
     }
 
     /// The median latency; not a number where it is void.
