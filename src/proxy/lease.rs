@@ -202,7 +202,7 @@ async fn over_http1(connection: &mut Connection, mut request: Request<RequestBod
         Ok(response) => {
             http1::give_back_fields(std::mem::take(request.headers_mut()));
             connection.go_on_sending();
-            // Here, and not where the answer is written: what we answer ourselves costs no wakeup of an upstream to gather.
+            // Here, and not where the answer is written: an answer of our own goes at once.
             turn::passed().await;
             Ok(response)
         }

@@ -15,9 +15,10 @@ const LIMIT_BYTES: usize = 16 * 1024;
 const TRAILERS: usize = 100;
 
 /// Where one stands in a body.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) enum Decoder {
     /// Behind it, or there is none.
+    #[default]
     Done,
     /// So many bytes are left; never 0.
     Length(u64),

@@ -21,6 +21,7 @@ use super::{
     decode::Decoder,
     error::Error,
     input,
+    output::Output,
     parse::Bounds,
 };
 
@@ -38,13 +39,15 @@ pub(super) struct Inbound<S> {
     waiter: RefCell<Option<Waker>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     /// What has come and was not used yet.
     input: Bytes,
     body: Decoder,
-    /// What is left to write of `100 Continue`, once the body is asked for.
-    go_ahead: &'static [u8],
+    /// The client waits for `100 Continue`, and nobody has asked for the body.
+    awaits_continue: bool,
+    /// That word on its way.
+    go_ahead: Output,
     /// The body does not come to its end.
     failed: bool,
     /// What came of it is not HTTP.
@@ -60,8 +63,7 @@ impl State {
 
 impl<S> Inbound<S> {
     pub(super) fn new(stream: S) -> Self {
-        let state = State { input: Bytes::new(), body: Decoder::Done, go_ahead: b"", failed: false, malformed: false };
-        Self { stream: RefCell::new(stream), state: RefCell::new(state), waiter: RefCell::new(None) }
+        Self { stream: RefCell::new(stream), state: RefCell::default(), waiter: RefCell::default() }
     }
 
     /// The stream, and what has come behind the last request.
@@ -91,10 +93,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inbound<S> {
         let mut is_worth_it = !state.input.is_empty();
         loop {
             if is_worth_it && let Some(mut asked) = asked::head(&mut state.input, bounds)? {
-                state.body = std::mem::replace(&mut asked.body, Decoder::Done);
+                state.body = std::mem::take(&mut asked.body);
                 // Who sends the body already is not waiting (RFC 9110 §10.1.1).
-                let waits = asked.awaits_continue && state.input.is_empty();
-                state.go_ahead = if waits { CONTINUE } else { b"" };
+                state.awaits_continue = asked.awaits_continue && state.input.is_empty();
                 return Poll::Ready(Ok(Some(asked)));
             }
             let before = state.input.len();
@@ -139,10 +140,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inbound<S> {
     /// Ready when the answer may begin: a word to go ahead is said whole, or not at all.
     pub(super) fn poll_begin_answer(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.state.borrow_mut();
-        if state.go_ahead.len() == CONTINUE.len() {
-            state.go_ahead = b"";
-        }
-        self.poll_go_ahead(&mut state, cx)
+        state.awaits_continue = false;
+        state.go_ahead.poll_write(&mut *self.stream.borrow_mut(), cx)
     }
 
     /// Whether the body was read to its end, behind the answer. Somebody may still be forwarding it. What nobody wants any more is
@@ -184,23 +183,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inbound<S> {
     /// Reads what has come behind `input`; whether anything did before the end.
     fn poll_read(&self, input: &mut Bytes, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         input::poll_read(&mut *self.stream.borrow_mut(), input, cx)
-    }
-
-    /// Writes what is left of `100 Continue`.
-    fn poll_go_ahead(&self, state: &mut State, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if state.go_ahead.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
-        let mut stream = self.stream.borrow_mut();
-        while !state.go_ahead.is_empty() {
-            let count = ready!(Pin::new(&mut *stream).poll_write(cx, state.go_ahead))?;
-            if count == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            state.go_ahead = state.go_ahead.get(count..).unwrap_or_default();
-        }
-        // Inside TLS it may wait in the session; what is written next takes it along.
-        Pin::new(&mut *stream).poll_flush(cx)
     }
 }
 
@@ -322,7 +304,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inbound<S> {
                 Ok(None) => {}
                 Err(error) => return Poll::Ready(Some(Err(error))),
             }
-            ready!(self.poll_go_ahead(state, cx))?;
+            if std::mem::take(&mut state.awaits_continue) {
+                state.go_ahead.put(Bytes::from_static(CONTINUE), b"");
+            }
+            ready!(state.go_ahead.poll_write(&mut *self.stream.borrow_mut(), cx))?;
             if !ready!(self.poll_read(&mut state.input, cx))? {
                 return Poll::Ready(Some(Err(Error::Closed)));
             }
