@@ -51,6 +51,8 @@ pub async fn play(
     let running = tokio::spawn(run.run(signal));
     while events.recv().await.expect("the faults go on").event != ProgressEvent::FaultsOn {}
     ripens.await;
+    // It may be ripe at once, when nothing of what is injected has been read.
+    load.responses(BEHIND).await;
     assert!(seen.injected() > injected_before && proxy.control().is_injecting(), "faults are on");
     assert_eq!(seen.crossing(), None, "the service is well");
     service.fail(status, u32::MAX);
