@@ -93,9 +93,8 @@ impl<S, B> Connection<S, B> {
     /// What is known of the length of the rest of the answer's body.
     pub(crate) fn size_hint(&self) -> SizeHint {
         match &self.receiving {
-            Receiving::Body(Decoder::Done) => SizeHint::with_exact(0),
-            Receiving::Body(Decoder::Length(left)) => SizeHint::with_exact(*left),
-            _ => SizeHint::default(),
+            Receiving::Body(decoder) => decoder.size_hint(),
+            Receiving::Head => SizeHint::default(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The body of an answer, told from its framing (RFC 9112 §6 and §7); pure.
 
 use bytes::{Buf as _, Bytes};
-use http_body::Frame;
+use http_body::{Frame, SizeHint};
 
 use super::{
     super::chunks::{Chunk, Malformed},
@@ -52,6 +52,15 @@ impl Decoder {
     /// Whether the whole body was read.
     pub(crate) fn is_done(&self) -> bool {
         *self == Self::Done
+    }
+
+    /// What is known of the length of the rest.
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Done => SizeHint::with_exact(0),
+            Self::Length(left) => SizeHint::with_exact(*left),
+            Self::Chunks(_) | Self::UntilClose => SizeHint::default(),
+        }
     }
 
     /// The next part of the body that is in `input`; `None` when there is none, or the body is at its end.

@@ -175,11 +175,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inbound<S> {
         self.state.borrow().malformed
     }
 
-    /// Ends the connection in order.
-    pub(super) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(cx)
-    }
-
     /// Reads what has come behind `input`; whether anything did before the end.
     fn poll_read(&self, input: &mut Bytes, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         input::poll_read(&mut *self.stream.borrow_mut(), input, cx)
@@ -243,12 +238,11 @@ impl Body for Incoming {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(|source| source.size_hint().is_none())
+        self.0.as_ref().is_none_or(|source| source.is_done())
     }
 
     fn size_hint(&self) -> SizeHint {
-        let left = self.0.as_ref().and_then(|source| source.size_hint());
-        left.unwrap_or_else(|| SizeHint::with_exact(0))
+        self.0.as_ref().map_or(SizeHint::with_exact(0), |source| source.size_hint())
     }
 }
 
@@ -257,8 +251,11 @@ trait Source {
     /// The next part of the body.
     fn poll_body(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>>;
 
-    /// What is known of the length of the rest; `None` at its end.
-    fn size_hint(&self) -> Option<SizeHint>;
+    /// Whether all of it was read.
+    fn is_done(&self) -> bool;
+
+    /// What is known of the length of the rest.
+    fn size_hint(&self) -> SizeHint;
 
     /// Nobody reads on.
     fn given_up(self: Rc<Self>);
@@ -277,12 +274,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Source for Inbound<S> {
         Poll::Ready(polled)
     }
 
-    fn size_hint(&self) -> Option<SizeHint> {
-        match self.state.borrow().body {
-            Decoder::Done => None,
-            Decoder::Length(left) => Some(SizeHint::with_exact(left)),
-            _ => Some(SizeHint::default()),
-        }
+    fn is_done(&self) -> bool {
+        self.state.borrow().body.is_done()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.state.borrow().body.size_hint()
     }
 
     fn given_up(self: Rc<Self>) {

@@ -5,7 +5,7 @@ use std::{future::poll_fn, pin::pin, rc::Rc};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use super::{
     answer::Manner,
@@ -78,7 +78,7 @@ where
         }
     }
     // Nobody waits for a client that takes nothing any more; the sweep ends that.
-    let _closed = poll_fn(|cx| inbound.poll_shutdown(cx)).await;
+    let _closed = (&*inbound).shutdown().await;
     ended(&inbound)
 }
 
@@ -131,7 +131,7 @@ where
 mod tests {
     use http_body_util::BodyExt as _;
     use proptest::prelude::*;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::io::AsyncReadExt as _;
 
     use super::{super::pieces, *};
 
