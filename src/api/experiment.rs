@@ -105,7 +105,7 @@ pub struct Routing {
     /// What is done about connections that callers opened before the routing. Default `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reconnect: Option<Reconnect>,
-    /// How long the route stays after the end: at most 1h. Default `0s`.
+    /// How long the route stays behind `Succeeded` or `Failed`, without faults: at most 1h. Default `0s`.
     #[x_kube(validation = rules::duration_from_zero_up_to("1h"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_routed: Option<GoDuration>,

@@ -33,6 +33,8 @@ pub struct Scenario {
     pub settle: Duration,
     /// What is done about connections that callers opened before the routing.
     pub reconnect: Reconnect,
+    /// How long the route stays behind a verdict, without faults.
+    pub keep_routed: Duration,
 }
 
 impl Scenario {

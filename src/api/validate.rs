@@ -136,7 +136,7 @@ impl<'a> Pass<'a> {
         let faults = self.faults(&body.faults);
         let conditions = self.conditions(&body.failure_conditions, duration);
         let limits = self.limits(body.limits.as_ref(), body.faults.is_empty());
-        let settle = self.routing(body.routing.as_ref());
+        let routing = self.routing(body.routing.as_ref());
         self.tls(&body.tls);
         Violations::check(self.found)?;
         Ok(Scenario {
@@ -147,8 +147,9 @@ impl<'a> Pass<'a> {
             max_injected: limits.max_injected,
             max_concurrent_delays: limits.max_concurrent_delays,
             min_injected: limits.min_injected,
-            settle,
-            reconnect: body.routing.as_ref().and_then(|routing| routing.reconnect).unwrap_or_default(),
+            settle: routing.settle,
+            reconnect: routing.reconnect,
+            keep_routed: routing.keep_routed,
         })
     }
 

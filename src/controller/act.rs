@@ -54,6 +54,10 @@ pub(crate) async fn act<P: Paths>(
         }
         Decision::Tell => Ok(tell(context, observed)),
         Decision::Conclude => Ok(conclude(context, observed)),
+        Decision::Keep => {
+            context.runs.remove(&observed.uid);
+            Ok(Told::Nothing)
+        }
         Decision::LetGo => let_go(context, observed).await,
     }
 }
@@ -192,8 +196,8 @@ async fn is_as_observed<P: Paths>(context: &Context<P>, observed: &Observed) -> 
 fn launch<P: Paths>(context: &Arc<Context<P>>, observed: &Observed, scenario: Scenario, taken_up: Option<TakenUp>) {
     let (name, namespace, uid) = (observed.object.name_any(), observed.namespace(), observed.uid.clone());
     let started = taken_up.as_ref().map_or_else(clock::now, |run| run.started);
-    let kept = observed.kept_routed();
-    let deadline = started.saturating_add(scenario.settle + scenario.duration + kept + SLACK).unwrap_or(Timestamp::MAX);
+    let planned = scenario.settle + scenario.duration + scenario.keep_routed;
+    let deadline = started.saturating_add(planned + SLACK).unwrap_or(Timestamp::MAX);
     let (live, is_live) = watch::channel(Moment::now());
     let owner = Owner { namespace, name: name.clone(), uid: uid.clone(), kind: Holder::Experiment };
     let path = Arc::new(context.paths.path(owner, deadline, is_live));
@@ -248,11 +252,6 @@ fn keep_accepted(status: &mut ExperimentStatus) {
 
 /// Puts back what is left in the world, then lets the object go.
 async fn let_go<P: Paths>(context: &Context<P>, observed: &Observed) -> Result<Told, ReconcileError> {
-    let kept = observed.kept_until();
-    if !observed.situation.deleting && kept.is_some_and(|until| clock::now() < until) {
-        context.runs.remove(&observed.uid);
-        return Ok(Told::Nothing);
-    }
     context.paths.release(&observed.uid).await.map_err(ReconcileError::Release)?;
     // Of an object that stays, the status says so first: without the finalizer nobody looks at it again.
     let restored = &observed.status.conditions;

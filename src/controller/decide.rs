@@ -3,7 +3,7 @@
 //! | the object | no run here | a run goes on | a run has ended |
 //! |---|---|---|---|
 //! | is being deleted | put back, let go | stop it | put back, let go |
-//! | has a result | put back what is left, let go | stop it | write the result |
+//! | has a result | put back what is left, let go; or wait while its targets are to stay routed | stop it | the same |
 //! | is under way | take it up | tell | write the result |
 //! | waits | start it, or say why not | tell | write the result |
 
@@ -22,6 +22,8 @@ pub(crate) struct Situation {
     pub(crate) state: ResultState,
     /// Its status says that its targets are routed, or its faults on: somebody began to run it.
     pub(crate) under_way: bool,
+    /// It has ended, and its targets are to stay routed for some time yet.
+    pub(crate) kept: bool,
     /// The run in this process.
     pub(crate) run: RunState,
     /// What keeps a new run from starting.
@@ -75,6 +77,8 @@ pub(crate) enum Decision {
     Tell,
     /// Result and Report are written.
     Conclude,
+    /// Nothing is put back yet.
+    Keep,
     /// What is left in the world is put back, then the finalizer goes.
     LetGo,
 }
@@ -108,13 +112,11 @@ pub(crate) const fn decide(it: Situation) -> Decision {
             _ => Decision::Tell,
         },
         (RunState::Ended, false) => Decision::Conclude,
-        (RunState::None | RunState::Ended, true) => {
-            if ours {
-                Decision::LetGo
-            } else {
-                Decision::Nothing
-            }
-        }
+        (RunState::None | RunState::Ended, true) => match (ours, it.kept, it.obstacle) {
+            (false, ..) => Decision::Nothing,
+            (true, true, Some(Obstacle::Halted)) | (true, false, _) => Decision::LetGo,
+            (true, true, _) => Decision::Keep,
+        },
         (RunState::None, false) => begin(it),
     }
 }
@@ -142,6 +144,7 @@ mod tests {
         held: true,
         state: ResultState::Pending,
         under_way: false,
+        kept: false,
         run: RunState::None,
         obstacle: None,
     };
@@ -165,8 +168,8 @@ mod tests {
 
     /// Everything that there can be.
     fn all() -> impl Iterator<Item = Situation> {
-        let flags = (0..16u8).map(|bits| [bits & 1 > 0, bits & 2 > 0, bits & 4 > 0, bits & 8 > 0]);
-        flags.flat_map(|[leading, deleting, held, under_way]| {
+        let flags = (0..32u8).map(|bits| [1, 2, 4, 8, 16].map(|bit| bits & bit > 0));
+        flags.flat_map(|[leading, deleting, held, under_way, kept]| {
             STATES.into_iter().flat_map(move |state| {
                 RUNS.into_iter().flat_map(move |run| {
                     OBSTACLES.into_iter().map(move |obstacle| Situation {
@@ -175,6 +178,7 @@ mod tests {
                         held,
                         state,
                         under_way,
+                        kept,
                         run,
                         obstacle,
                     })
@@ -196,6 +200,11 @@ mod tests {
             (Situation { run: RunState::Ended, ..done }, Decision::LetGo),
             (done, Decision::LetGo),
             (Situation { held: false, ..done }, Decision::Nothing),
+            (Situation { kept: true, ..done }, Decision::Keep),
+            (Situation { kept: true, run: RunState::Ended, ..done }, Decision::Keep),
+            (Situation { kept: true, held: false, ..done }, Decision::Nothing),
+            (Situation { kept: true, deleting: true, ..done }, Decision::LetGo),
+            (Situation { kept: true, obstacle: Some(Obstacle::Halted), ..done }, Decision::LetGo),
         ];
         for (situation, expected) in table {
             assert_eq!(decide(situation), expected, "{situation:?}");
@@ -235,6 +244,7 @@ mod tests {
                 }
                 Decision::Hold => assert!(!it.deleting && it.obstacle.is_none(), "{it:?}"),
                 Decision::LetGo => assert_ne!(it.run, RunState::Going, "{it:?}"),
+                Decision::Keep => assert!(it.kept && it.state.is_final() && !it.deleting, "{it:?}"),
                 _ => {}
             }
         }

@@ -143,6 +143,12 @@ impl<P> Context<P> {
         Some(format!("{}/{}", found.namespace().unwrap_or_default(), found.name_any()))
     }
 
+    /// Whether the Experiment with this uid is there.
+    fn knows(&self, uid: &str) -> bool {
+        let is_it = |object: &DynamicObject| object.metadata.uid.as_deref() == Some(uid);
+        self.experiments.iter().any(|store| store.find(is_it).is_some())
+    }
+
     /// What asks for another look at an Experiment.
     fn poke(&self, object: &DynamicObject) -> Poke {
         let (queue, object) = (self.queue(object).cloned(), ObjectRef::from_obj_with(object, resource()));

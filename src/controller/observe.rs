@@ -9,7 +9,6 @@ use std::{
 use glooshot_api::{
     experiment::Experiment,
     names::{ServiceName, is_protected_namespace},
-    quantity::GoDuration,
     scenario::Scenario,
     status::{ConditionStatus, ConditionType, ExperimentStatus, ResultState},
     validate::{self, MAX_KEEP_ROUTED},
@@ -30,7 +29,11 @@ use super::{
     finalizer,
     status::reason,
 };
-use crate::{engine::condition, paths::redirect::names, proxy::Moment};
+use crate::{
+    engine::{KEPT_ROUTED, clock, condition},
+    paths::redirect::{Holder, Owner, names},
+    proxy::Moment,
+};
 
 /// How old the index of names may be.
 const INDEX_AGE: Duration = Duration::from_secs(1);
@@ -128,6 +131,8 @@ pub(crate) struct Observed {
     pub(crate) object: Arc<DynamicObject>,
     /// Its uid.
     pub(crate) uid: String,
+    /// What it asks for; or what of it cannot be read.
+    pub(crate) experiment: Result<Experiment, String>,
     /// Its status, as far as it can be read.
     pub(crate) status: ExperimentStatus,
     /// What decides.
@@ -148,21 +153,6 @@ impl Observed {
     pub(crate) fn name(&self) -> String {
         format!("{}/{}", self.namespace(), self.object.name_any())
     }
-
-    /// How long the route stays after the end.
-    pub(crate) fn kept_routed(&self) -> Duration {
-        let kept = self.object.data.pointer("/spec/spec/routing/keepRouted").and_then(|it| it.as_str());
-        kept.and_then(|text| text.parse::<GoDuration>().ok())
-            .map(GoDuration::get)
-            .unwrap_or_default()
-            .min(MAX_KEEP_ROUTED)
-    }
-
-    /// Until when the route stays, once there is a result.
-    pub(crate) fn kept_until(&self) -> Option<Timestamp> {
-        let finished = self.status.result.as_ref()?.time_finished.as_deref()?.parse::<Timestamp>().ok()?;
-        finished.checked_add(self.kept_routed()).ok()
-    }
 }
 
 /// Observes one Experiment.
@@ -171,18 +161,20 @@ pub(crate) fn observe<P: Paths>(context: &Context<P>, object: Arc<DynamicObject>
     let status = status(&object);
     let state = status.result.as_ref().map_or(ResultState::Pending, |result| result.state);
     let run = context.runs.state(&uid);
+    let experiment = parse(&object);
     let mut situation = Situation {
         leading: context.leads(),
         deleting: object.metadata.deletion_timestamp.is_some(),
         held: finalizer::is_on(object.as_ref()),
         state,
         under_way: is_under_way(&status),
+        kept: experiment.as_ref().is_ok_and(|it| kept_until(it, &status).is_some_and(|until| clock::now() < until)),
         run,
         obstacle: None,
     };
     let halted = context.halt.borrow().obstacle();
     let begins = situation.leading && !situation.deleting && run == RunState::None && !state.is_final();
-    let scenario = begins.then(|| resolve(context, &object));
+    let scenario = begins.then(|| resolve(context, &experiment));
     let mut refusal = None;
     if let Some((obstacle, message)) = halted {
         situation.obstacle = Some(obstacle);
@@ -192,7 +184,15 @@ pub(crate) fn observe<P: Paths>(context: &Context<P>, object: Arc<DynamicObject>
         situation.obstacle = found.as_ref().map(|(obstacle, _)| *obstacle);
         refusal = found.map(|(_, refusal)| refusal);
     }
-    Observed { object, uid, status, situation, scenario, refusal }
+    Observed { object, uid, experiment, status, situation, scenario, refusal }
+}
+
+/// Until when the targets stay routed behind the end, where the status says that they do.
+fn kept_until(experiment: &Experiment, status: &ExperimentStatus) -> Option<Timestamp> {
+    status.conditions.iter().find(|it| it.kind == ConditionType::Restored && it.reason == KEPT_ROUTED)?;
+    let finished = status.result.as_ref()?.time_finished.as_deref()?.parse::<Timestamp>().ok()?;
+    let kept = experiment.spec.spec.routing.as_ref()?.keep_routed?.get();
+    finished.checked_add(kept.min(MAX_KEEP_ROUTED)).ok()
 }
 
 /// What stands in the way of a start.
@@ -214,6 +214,10 @@ fn obstacle<P: Paths>(
         let message = format!("{other} has {target} as a target, too; this one starts when that has ended");
         return refuse(Obstacle::TargetBusy, reason::TARGET_BUSY, message);
     }
+    if let Some((target, other)) = kept_for_another(context, uid, scenario) {
+        let message = format!("{target} still goes through the proxies for {other}; this one starts when that is over");
+        return refuse(Obstacle::TargetBusy, reason::TARGET_BUSY, message);
+    }
     if context.runs.count() >= context.settings.max_runs {
         let message = format!(
             "{} experiments run, and no more may; this one starts when one has ended",
@@ -224,22 +228,34 @@ fn obstacle<P: Paths>(
     None
 }
 
-/// What an object says that is to be run.
-fn resolve<P: Paths>(context: &Context<P>, object: &DynamicObject) -> Result<Scenario, Refusal> {
+/// A target that goes through the proxies of another Experiment, which is there and has no run any more; of one that is gone the
+/// preflight tells.
+fn kept_for_another<P: Paths>(context: &Context<P>, uid: &str, scenario: &Scenario) -> Option<(ServiceName, Owner)> {
+    scenario.services().into_iter().find_map(|target| {
+        let service = context.world.service(&target.namespace, &target.name)?;
+        let origin = context.world.service(&target.namespace, &names::origin(&target.name));
+        let owner = context.paths.holder(&service, origin.as_deref())?;
+        let keeps = owner.kind == Holder::Experiment && owner.uid != uid && context.knows(&owner.uid);
+        keeps.then_some((target, owner))
+    })
+}
+
+/// What an Experiment says that is to be run.
+fn resolve<P: Paths>(context: &Context<P>, experiment: &Result<Experiment, String>) -> Result<Scenario, Refusal> {
     let refuse = |reason| move |message: String| Refusal { reason, message };
-    let experiment = parse(object).map_err(refuse(reason::INVALID))?;
-    let checked = validate::check(&experiment).map_err(|found| refuse(reason::INVALID)(found.to_string()))?;
+    let experiment = experiment.as_ref().map_err(|message| refuse(reason::INVALID)(message.clone()))?;
+    let checked = validate::check(experiment).map_err(|found| refuse(reason::INVALID)(found.to_string()))?;
     let index = context.world.index();
     let scenario = checked.resolve_with_callers(&index.ports, &index.callers);
     let scenario = scenario.map_err(|found| refuse(reason::UNRESOLVED)(found.to_string()))?;
-    allowed(&experiment, &scenario, &context.settings.namespace).map_err(refuse(reason::NOT_ALLOWED))?;
+    allowed(experiment, &scenario, &context.settings.namespace).map_err(refuse(reason::NOT_ALLOWED))?;
     condition::check(&scenario, context.settings.prometheus.as_ref(), &context.settings.webhooks)
         .map_err(|error| refuse(reason::NOT_ALLOWED)(error.to_string()))?;
     Ok(scenario)
 }
 
 /// Reads one object by itself: whatever is wrong with it is its own affair.
-pub(crate) fn parse(object: &DynamicObject) -> Result<Experiment, String> {
+fn parse(object: &DynamicObject) -> Result<Experiment, String> {
     let mut experiment = Experiment::new(&object.name_any(), spec(object)?);
     experiment.metadata = object.metadata.clone();
     Ok(experiment)

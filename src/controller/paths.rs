@@ -40,6 +40,9 @@ pub trait Paths: Send + Sync + 'static {
     /// `glooshot rescue` or its owner, wants to have it redirected again.
     fn holds(&self, service: &Service, experiment_uid: &str) -> bool;
 
+    /// For whom `service`, which may have an origin, goes through this data path now, or did while something of that is still there.
+    fn holder(&self, service: &Service, origin: Option<&Service>) -> Option<Owner>;
+
     /// Puts back everything in the world that the Experiment or RoutingRule with this uid holds. Idempotent.
     fn release(&self, experiment_uid: &str) -> impl Future<Output = Result<(), PathError>> + Send;
 }
@@ -72,6 +75,10 @@ impl Paths for Redirect {
 
     fn holds(&self, service: &Service, experiment_uid: &str) -> bool {
         Self::holds(service, experiment_uid)
+    }
+
+    fn holder(&self, service: &Service, origin: Option<&Service>) -> Option<Owner> {
+        Self::holder(service).or_else(|| Self::maker(origin?))
     }
 
     async fn release(&self, experiment_uid: &str) -> Result<(), PathError> {

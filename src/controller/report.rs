@@ -18,7 +18,7 @@ use super::{
     Context, MANAGER, Paths,
     act::experiments,
     error::ReconcileError,
-    observe::{Observed, parse},
+    observe::Observed,
     runs::View,
     status::{cut, over, reason, with_warning},
 };
@@ -140,7 +140,10 @@ pub(crate) async fn report<P: Paths>(
             (Some(status).filter(|_| news), note.filter(|_| news))
         }
     };
-    if let Some(result) = status.as_ref().and_then(|status| status.result.as_ref()).filter(|it| it.state.is_final()) {
+    let result = status.as_ref().and_then(|status| status.result.as_ref());
+    // That everything was put back is told behind the result, and is no other end.
+    let ended = result.filter(|it| it.state.is_final() && !observed.situation.state.is_final());
+    if let Some(result) = ended {
         context.metrics.ended(result.state);
     }
     if let Some(note) = note {
@@ -182,7 +185,8 @@ async fn write_status<P: Paths>(
 
 /// The fields of an Experiment that do nothing here, as far as it can be read.
 fn for_nothing(observed: &Observed) -> Vec<WithoutEffect> {
-    parse(&observed.object).map_or_else(|_| Vec::new(), |it| without_effect(&it.spec.spec, Place::Cluster))
+    let experiment = observed.experiment.as_ref();
+    experiment.map_or_else(|_| Vec::new(), |it| without_effect(&it.spec.spec, Place::Cluster))
 }
 
 /// Writes the Report, over one of an earlier experiment of the same name.

@@ -333,10 +333,7 @@ async fn sweep<P: Paths>(context: Arc<Context<P>>) {
         ticks.tick().await;
         context.metrics.running(context.runs.going());
         for uid in context.runs.ended() {
-            let is_there = |store: &Store<DynamicObject>| {
-                store.find(|object| object.metadata.uid.as_deref() == Some(uid.as_str())).is_some()
-            };
-            if context.experiments.iter().any(is_there) {
+            if context.knows(&uid) {
                 continue;
             }
             match timeout(RELEASE, context.paths.release(&uid)).await {

@@ -35,6 +35,12 @@ pub trait DataPath: Send + Sync + 'static {
     /// Puts everything back as it was before [`route`](Self::route).
     fn restore(&self) -> impl Future<Output = Result<(), PathError>> + Send;
 
+    /// Leaves the targets routed instead, without faults, for `routing.keepRouted`: whoever runs the experiment puts them back then.
+    /// False where nothing of this run stays, and there is only [`restore`](Self::restore).
+    fn keep(&self) -> bool {
+        false
+    }
+
     /// What happens on the path by itself. Called once, after `route`. The path keeps the sender: a channel that closes says that
     /// the path has ended, which interrupts the run.
     fn events(&self) -> mpsc::Receiver<PathEvent>;

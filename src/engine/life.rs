@@ -6,7 +6,7 @@ use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use glooshot_api::{
     scenario::{Scenario, Threshold},
-    status::{FailureType, InjectionStatus},
+    status::{FailureType, InjectionStatus, ResultState},
     verdict::{self, Event, Facts, Finish, Phase, Rules, State, Switch, Trips, UnknownMetric},
 };
 use jiff::Timestamp;
@@ -272,8 +272,12 @@ impl<P: DataPath> Life<P> {
         }
     }
 
-    /// Puts everything back as it was.
+    /// Puts everything back as it was, at once or, behind a verdict, when the time has come that the experiment asks for.
     pub(super) async fn restore(&mut self) {
+        self.told.kept = self.may_be_kept() && self.path.keep();
+        if self.told.kept {
+            return;
+        }
         let (path, progress) = (&self.path, &self.progress);
         let failed = |error: &PathError| progress.tell(ProgressEvent::StopError(error.message.clone()));
         let restored = insist(RESTORE_PATIENCE, || path.restore(), failed).await;
@@ -299,6 +303,13 @@ impl<P: DataPath> Life<P> {
             recorder: &self.recorder,
         };
         ending.outcome()
+    }
+
+    /// Whether the targets may stay routed: not behind a run that somebody stopped, or that went wrong, or whose faults may still be on.
+    fn may_be_kept(&self) -> bool {
+        let judged = |it: &Finish| matches!(it.state, ResultState::Succeeded | ResultState::Failed);
+        let off = matches!(self.told.switched_off, Some(Ok(())));
+        off && !self.scenario.keep_routed.is_zero() && self.verdict.as_ref().is_some_and(judged)
     }
 
     /// Whether the duration has not passed and the verdict is not in.

@@ -27,7 +27,7 @@ pub(crate) mod tests;
 pub use self::{
     condition::{AllowedHost, ConditionError, EgressPolicy, Prometheus},
     data_path::DataPath,
-    outcome::Outcome,
+    outcome::{KEPT_ROUTED, Outcome},
     progress::{Progress, ProgressEvent, ProgressSender, progress_channel},
     run::{Run, TakenUp},
     stop::{StopHandle, StopSignal, stop_channel},

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use glooshot_api::{
+    quantity::GoDuration,
     report::ReportSpec,
     scenario::Scenario,
     status::{
@@ -18,6 +19,9 @@ use super::{
     data_path::{PathDescription, PathError},
     recorder::Recorder,
 };
+
+/// The reason of targets that stay routed behind the end.
+pub const KEPT_ROUTED: &str = "KeptRouted";
 
 /// What has become of an experiment.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +57,8 @@ pub(super) struct Told {
     pub(super) routed: Option<Result<(), PathError>>,
     pub(super) switched_off: Option<Result<(), PathError>>,
     pub(super) restored: Option<Result<(), PathError>>,
+    /// The targets stay routed for a while.
+    pub(super) kept: bool,
     pub(super) injection: Vec<InjectionStatus>,
     pub(super) stop_latency: Option<Duration>,
     pub(super) missing_callers: Vec<String>,
@@ -123,6 +129,7 @@ impl Ending<'_> {
         let (status, reason, message) = match &self.told.routed {
             Some(Err(error)) => (False, "RoutingFailed", error.message.clone()),
             _ if back => (False, "Restored", String::new()),
+            Some(Ok(())) if self.told.kept => (True, KEPT_ROUTED, self.kept()),
             Some(Ok(())) => (True, "NotRestored", String::new()),
             None => (False, "NotRouted", String::new()),
         };
@@ -154,8 +161,17 @@ impl Ending<'_> {
             Some(Err(error)) => error.message.clone(),
             Some(Ok(())) | None => String::new(),
         };
-        let (status, reason) = if back { (True, "Restored") } else { (False, "NotRestored") };
-        all.push(condition(ConditionType::Restored, status, reason, message));
+        all.push(match (back, self.told.kept) {
+            (true, _) => condition(ConditionType::Restored, True, "Restored", message),
+            (false, true) => condition(ConditionType::Restored, False, KEPT_ROUTED, self.kept()),
+            (false, false) => condition(ConditionType::Restored, False, "NotRestored", message),
+        });
         all
+    }
+
+    /// For how long the targets stay routed, and how that can be ended.
+    fn kept(&self) -> String {
+        let kept = GoDuration::from(self.scenario.keep_routed);
+        format!("routed for {kept} behind the end, without faults, as routing.keepRouted says; a deletion ends it")
     }
 }

@@ -1,12 +1,14 @@
 //! One client's connection: recognised by its first bytes, then served as HTTP/1 or HTTP/2, or passed through.
 
-use std::{cell::Cell, convert::Infallible, error::Error as _, net::IpAddr, pin::pin, rc::Rc, sync::Arc};
+use std::{
+    cell::Cell, convert::Infallible, error::Error as _, net::IpAddr, pin::pin, rc::Rc, sync::Arc, time::Duration,
+};
 
 use http::{HeaderValue, Request, Response};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy, sink},
     net::TcpStream,
     time::timeout,
 };
@@ -37,6 +39,9 @@ use super::{
     whole::Whole,
     worker::Worker,
 };
+
+/// For how long a client that still sends is listened to behind our last answer.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// What requests of one connection have in common.
 #[derive(Debug)]
@@ -175,9 +180,13 @@ async fn serve_http1(worker: &Rc<Worker>, caller: Rc<Caller>, first: Vec<u8>, st
     let requests = Requests { worker, caller: &caller };
     // A drain needs no word here: every answer then says `Connection: close`, and the sweep ends what is idle.
     match http1::serve(TappedIo::new(first, stream, tap), bounds, &requests).await {
-        Served::Closed => {}
-        Served::Malformed if caller.connection.is_rejected() => {}
-        Served::Malformed => worker.metrics.rejected(Reject::Syntax),
+        Served::Closed(stream) => linger(stream).await,
+        Served::Malformed(stream) => {
+            if !caller.connection.is_rejected() {
+                worker.metrics.rejected(Reject::Syntax);
+            }
+            linger(stream).await;
+        }
         Served::Switched(stream, come, ResponseBody::Switched(tunnel)) => {
             let Tunnel { upstream, mut exchange } = *tunnel;
             let client = TappedIo::new(come.to_vec(), stream, ());
@@ -185,6 +194,16 @@ async fn serve_http1(worker: &Rc<Worker>, caller: Rc<Caller>, first: Vec<u8>, st
             exchange.complete();
         }
         Served::Switched(..) => tracing::error!("an answer agreed to a switch of protocols that nobody made"),
+    }
+}
+
+/// Reads away what a client still sends, so that it can read our answer: a close with bytes unread is a reset, and takes back what
+/// the client has not read yet (RFC 9112 §9.6).
+async fn linger(stream: Option<impl Stream>) {
+    if let Some(mut stream) = stream {
+        // Boxed: few connections ever come here.
+        let rest = Box::pin(timeout(LINGER, async move { copy(&mut stream, &mut sink()).await }));
+        let _time_is_up = rest.await;
     }
 }
 

@@ -11,20 +11,13 @@ fn halted_every_run_stops_and_none_starts_until_it_is_resumed() {
     stage.create("running", "1m", "0s");
     stage.awaits("running", "Started");
 
-    let switch = |halted: &str| {
-        stage.apply(&json!({
-            "apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": "glooshot-halt", "namespace": stage.system},
-            "data": {"halted": halted, "reason": "incident 7"},
-        }));
-    };
-    switch("true");
+    stage.halts(true);
     let stopped = stage.awaits("running", "Inconclusive");
     let report = &stopped["status"]["result"]["failureReport"];
     assert_eq!(report, &json!({"failure_type": "stopped", "message": "halted: incident 7"}));
 
     stage.create("refused", "1s", "0s");
     assert_eq!(stage.awaits_reason("refused", "Routed", "Halted"), "halted: incident 7");
-    switch("false");
+    stage.halts(false);
     stage.awaits("refused", "Succeeded");
 }

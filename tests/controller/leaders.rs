@@ -2,9 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{control_plane::registered, stage::Stage};
+use super::{
+    control_plane::registered,
+    stage::{SOON, Stage},
+    target::{NAME, Target, is_let_go},
+};
 use crate::harness::patience::within;
 
 /// From the death of a leader to the next: a lease, and what a busy machine takes.
@@ -83,6 +87,28 @@ fn a_run_whose_time_passed_while_nobody_led_is_concluded_and_a_deleted_one_goes(
     let _second = stage.controller("second");
     stage.awaits("short", "Succeeded");
     within(Duration::from_secs(10), "it is gone", || stage.get("experiment", "deleted").is_none().then_some(()));
+}
+
+#[test]
+fn a_run_goes_on_under_the_next_leader_also_while_no_pod_of_its_target_is_there() {
+    let target = Target::new(registered(), "pods-away");
+    let named = json!([{"name": "http", "port": 9080, "targetPort": "http"}]);
+    target.stage.apply(&json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "ratings", "namespace": target.stage.namespace},
+        "spec": {"selector": {"app": "ratings"}, "ports": named},
+    }));
+    let (start, first) = (target.selector(), target.controller("first"));
+    target.watches(NAME, "20s", &json!({"settle": "0s"}));
+    let started = target.stage.awaits(NAME, "Started");
+    let namespace = &target.stage.namespace;
+    target.stage.kubectl.succeeds(["delete", "pod", "ratings-v1", "-n", namespace, "--grace-period=0", "--force"]);
+    first.stop();
+    let second = target.controller("second");
+    within(SOON, "it is taken up", || (second.metric("glooshot_controller_runs") > 0.0).then_some(()));
+    let done = target.stage.awaits(NAME, "Succeeded");
+    assert_eq!(done["status"]["result"]["timeStarted"], started["status"]["result"]["timeStarted"]);
+    target.awaits(SOON, "it lets go", |it| it.filter(|it| is_let_go(it)).map(drop));
+    assert_eq!(target.selector(), start);
 }
 
 #[test]

@@ -127,10 +127,7 @@ fn the_next_leader_takes_a_rule_up_and_halted_it_is_put_back() {
     let _next = script.controller(&stage, "two");
     within(SOON, "it is routed again", || (script.told("rule") == ["route", "route"]).then_some(()));
 
-    stage.apply(&json!({
-        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "glooshot-halt", "namespace": stage.system},
-        "data": {"halted": "true", "reason": "incident 7"},
-    }));
+    stage.halts(true);
     within(SOON, "it is halted", || (awaits(&stage, "rule", "Pending") == "halted: incident 7").then_some(()));
     assert_eq!(script.told("rule"), ["route", "route", "restore"]);
     deletes(&stage, "rule");

@@ -136,6 +136,10 @@ impl Paths for Script {
         true
     }
 
+    fn holder(&self, _: &Service, _: Option<&Service>) -> Option<Owner> {
+        None
+    }
+
     fn rule_path(&self, owner: Owner, _: &Shares) -> Result<ScriptedPath, PathError> {
         let (_, live) = watch::channel(Moment::now());
         Ok(self.path(owner, Timestamp::MAX, live))

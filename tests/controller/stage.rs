@@ -101,6 +101,15 @@ impl<'a> Stage<'a> {
         assert_eq!(ended.code, Some(0), "{}", ended.errors);
     }
 
+    /// The operator's switch: halted, or not any more.
+    #[track_caller]
+    pub fn halts(&self, halted: bool) {
+        self.apply(&json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "glooshot-halt", "namespace": self.system},
+            "data": {"halted": halted.to_string(), "reason": "incident 7"},
+        }));
+    }
+
     /// An object of the test's namespace, if it is there.
     pub fn get(&self, kind: &str, name: &str) -> Option<Value> {
         let ended = self.kubectl.run(["get", kind, name, "-n", &self.namespace, "-o=json", "--ignore-not-found"]);

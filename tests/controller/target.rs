@@ -19,7 +19,7 @@ use crate::{
     control_plane::ControlPlane,
     kubectl::comparable,
     kubelet::{Background, Kubelet, Tokens, connect, furnish, runtime},
-    stage::{Stage, is_over},
+    stage::{Controller, Stage, is_over},
 };
 
 /// Between two looks at the API server.
@@ -94,6 +94,31 @@ impl<'a> Target<'a> {
             items.into_iter().map(move |item| json!({"kind": kind, "is": comparable(item)}))
         });
         all.collect()
+    }
+
+    /// A controller of the Service, whose own name is this, once it leads.
+    #[track_caller]
+    pub fn controller(&self, name: &str) -> Controller {
+        let controller = self.stage.controller_at(self.stage.kubeconfig(), name, &self.control.to_string(), &[]);
+        controller.awaits_leading();
+        controller
+    }
+
+    /// What the Service selects.
+    #[track_caller]
+    pub fn selector(&self) -> Value {
+        self.stage.get("service", "ratings").unwrap()["spec"]["selector"].clone()
+    }
+
+    /// Stores an Experiment of this name that only watches the Service: without faults it needs no traffic to succeed.
+    pub fn watches(&self, name: &str, duration: &str, routing: &Value) {
+        let service = json!({"name": "ratings", "namespace": self.stage.namespace});
+        let trigger = json!({
+            "service": service, "metric": "ErrorRate", "interval": "1s", "thresholdValue": 0.5, "comparisonOperator": ">",
+        });
+        let conditions = json!([{"name": "errors", "trigger": {"traffic": trigger}}]);
+        let body = json!({"duration": duration, "routing": routing, "failureConditions": conditions});
+        self.stage.apply(&self.stage.experiment(name, &json!({"spec": body})));
     }
 
     /// Breaks the Service for `duration`.

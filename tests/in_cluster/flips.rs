@@ -12,6 +12,8 @@ use crate::harness::{patience::let_pass, scale::NEW_CONNECTIONS};
 const KEPT: usize = 50;
 /// For the faults behind a restart.
 const FAULTS: Duration = Duration::from_secs(8);
+/// For how long a Service stays routed behind the end.
+const ROUTED: Duration = Duration::from_secs(15);
 /// For the service to be restarted, two pods one after the other.
 const RESTART: Duration = Duration::from_secs(150);
 
@@ -74,6 +76,31 @@ pub fn restarted_targets(stage: &Stage<'_>) {
     );
     assert!(seen.len() > KEPT, "{} requests", seen.len());
     assert!(passed.is_empty(), "{passed:#?}");
+    stage.assert_as_before(&target);
+}
+
+/// Behind a verdict a Service goes on through the proxies for as long as asked, without faults.
+pub fn kept_routed(stage: &Stage<'_>) {
+    let target = stage.target("kept", Owner::ClientSide);
+    let traffic = Traffic::new_connections(target.address, 50);
+    let began = Instant::now();
+    stage.experiment_routed(&target, 3, &format!("settle: 0s, keepRouted: {}s", ROUTED.as_secs()), ABORT);
+    traffic.first(&Fate::Injected, began, PATIENCE);
+    let is_over = "--for=jsonpath='{.status.result.state}'=Succeeded --timeout=90s";
+    stage.shell(&format!("kubectl wait -n shop exp/{} {is_over}", target.name));
+    let over = Instant::now();
+    traffic.first(&Fate::Good, over, PATIENCE);
+    let kept = stage.service(&target);
+    assert_ne!(kept["spec"]["selector"], target.before["spec"]["selector"], "{kept:#}");
+    let status = stage.ended(&target, PATIENCE);
+    let (lasted, looks) = (over.elapsed(), Duration::from_secs(3));
+    let_pass(Duration::from_secs(1));
+    let log = traffic.finish();
+    let good = log.0.iter().filter(|seen| seen.sent > over + looks && seen.fate == Fate::Good).count();
+    eprintln!("  {good} requests through the proxies and none of them faulted, for {lasted:.1?}");
+    log.assert_none_failed();
+    assert_eq!(log.0.iter().filter(|seen| seen.sent > over + looks && seen.fate == Fate::Injected).count(), 0);
+    assert!(good > 0 && lasted + looks > ROUTED, "{lasted:?}: {status:#}");
     stage.assert_as_before(&target);
 }
 

@@ -33,6 +33,7 @@ const QUIET: [&[Scene]; 2] = [
     &[
         ("a Service is applied again while it is redirected", flips::applied_again),
         ("the target is deleted", changes::the_target_is_deleted),
+        ("a Service stays routed behind the end", flips::kept_routed),
     ],
 ];
 

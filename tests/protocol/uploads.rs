@@ -6,7 +6,8 @@ use std::{
 };
 
 use crate::harness::{
-    Client, Ending, Glooshot, Setup, Step, Upstream, glooshot::SERVICE, let_pass, upstream::Recorder, within,
+    Client, Ending, Glooshot, Setup, Step, Upstream, experiment::Experiment, glooshot::SERVICE, let_pass,
+    upstream::Recorder, within,
 };
 
 const LIMIT: Duration = Duration::from_millis(600);
@@ -112,6 +113,36 @@ fn an_upload_that_nobody_takes_leaves_no_connection_behind_when_its_client_leave
         client.reset();
     }
     within(SOON, "the proxy has no more sockets than before", || (proxy.open_sockets() <= before).then_some(()));
+}
+
+/// Sends `count` MiB of an upload that a proxy aborts, before anything of the answer is read.
+fn upload_before_reading(count: usize, then: impl FnOnce(Client, std::io::Result<()>)) {
+    static MIB: [u8; 1 << 20] = [b'x'; 1 << 20];
+    let upstream = Upstream::ok();
+    let experiment = Experiment::named("early").abort(503, "100");
+    let proxy = Setup::run(&experiment.yaml()).to(upstream.address()).start_with_faults_on();
+    let mut client = proxy.client();
+    let length = count * MIB.len();
+    client.send(format!("POST /a HTTP/1.1\r\nHost: ratings\r\nContent-Length: {length}\r\n\r\n").as_bytes());
+    let stream = client.stream();
+    let sent = (0..count).try_for_each(|_| std::io::Write::write_all(&mut &stream, &MIB));
+    then(client, sent);
+}
+
+#[test]
+fn a_client_that_sends_a_whole_upload_before_it_reads_gets_the_answer_that_came_early() {
+    upload_before_reading(16, |mut client, sent| {
+        sent.unwrap();
+        assert_eq!(client.read_answer_to("POST").status(), 503);
+        client.expect_end();
+    });
+}
+
+#[test]
+fn a_client_that_goes_on_sending_behind_an_answer_is_not_listened_to_for_long() {
+    let began = Instant::now();
+    upload_before_reading(1 << 30, |_, sent| assert!(sent.is_err()));
+    assert!(began.elapsed() < 3 * SOON, "{:?}", began.elapsed());
 }
 
 #[test]

@@ -6,14 +6,24 @@ use super::{
     BODY, DEFAULT_MAX_CONCURRENT_DELAYS, DEFAULT_SETTLE, MAX_CONCURRENT_DELAYS, MAX_KEEP_ROUTED, MAX_SETTLE, Pass,
     Range, syntax,
 };
-use crate::experiment::{Limits, Routing, TlsTarget};
-use crate::plan::MAX_SERVICES;
+use crate::{
+    experiment::{Limits, Reconnect, Routing, TlsTarget},
+    plan::MAX_SERVICES,
+    quantity::GoDuration,
+};
 
 /// `limits` with its defaults.
 pub(super) struct LimitRules {
     pub(super) max_injected: Option<u64>,
     pub(super) max_concurrent_delays: u32,
     pub(super) min_injected: u64,
+}
+
+/// `routing` with its defaults.
+pub(super) struct RoutingRules {
+    pub(super) settle: Duration,
+    pub(super) reconnect: Reconnect,
+    pub(super) keep_routed: Duration,
 }
 
 impl Pass<'_> {
@@ -50,17 +60,18 @@ impl Pass<'_> {
         }
     }
 
-    /// `routing`; gives the time to settle.
-    pub(super) fn routing(&mut self, routing: Option<&Routing>) -> Duration {
-        let Some(routing) = routing else { return DEFAULT_SETTLE };
+    /// `routing`.
+    pub(super) fn routing(&mut self, routing: Option<&Routing>) -> RoutingRules {
         let path = format!("{BODY}.routing");
-        self.duration(
-            &format!("{path}.keepRouted"),
-            routing.keep_routed,
-            Duration::ZERO,
-            Range::from_zero(MAX_KEEP_ROUTED),
-        );
-        self.duration(&format!("{path}.settle"), routing.settle, DEFAULT_SETTLE, Range::from_zero(MAX_SETTLE))
+        let mut within = |field: &str, given: Option<GoDuration>, default, longest| {
+            self.duration(&format!("{path}.{field}"), given, default, Range::from_zero(longest))
+        };
+        let given = routing.cloned().unwrap_or_default();
+        RoutingRules {
+            keep_routed: within("keepRouted", given.keep_routed, Duration::ZERO, MAX_KEEP_ROUTED),
+            settle: within("settle", given.settle, DEFAULT_SETTLE, MAX_SETTLE),
+            reconnect: given.reconnect.unwrap_or_default(),
+        }
     }
 
     /// `tls`: each port once, names that can be names.

@@ -39,6 +39,8 @@ pub(crate) struct ScriptedPath {
     pub(crate) during: Mutex<Option<(&'static str, PathEvent)>>,
     pub(crate) reading: Mutex<f64>,
     pub(crate) missing: Mutex<Vec<String>>,
+    /// It can leave its targets routed.
+    pub(crate) keeps: AtomicBool,
 }
 
 impl ScriptedPath {
@@ -56,6 +58,7 @@ impl ScriptedPath {
             during: Mutex::default(),
             reading: Mutex::new(0.0),
             missing: Mutex::default(),
+            keeps: AtomicBool::new(false),
         }
     }
 
@@ -143,6 +146,14 @@ impl DataPath for ScriptedPath {
         self.call("restore").await
     }
 
+    fn keep(&self) -> bool {
+        let keeps = self.keeps.load(Ordering::SeqCst);
+        if keeps {
+            self.log.lock().unwrap().push("keep");
+        }
+        keeps
+    }
+
     fn events(&self) -> mpsc::Receiver<PathEvent> {
         self.receiver.lock().unwrap().take().unwrap()
     }
@@ -189,6 +200,7 @@ pub(crate) fn scenario(triggers: Vec<TriggerRule>) -> Scenario {
         min_injected: 1,
         settle: Duration::from_secs(5),
         reconnect: Reconnect::None,
+        keep_routed: Duration::ZERO,
     }
 }
 

@@ -125,6 +125,37 @@ async fn a_run_whose_duration_passes_succeeds_and_restores_everything() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_verdict_leaves_the_targets_routed_if_that_was_asked_for_and_any_other_end_restores_them() {
+    let kept = |keeps: bool| {
+        let test = Test::new(Scenario { keep_routed: Duration::from_secs(90), ..scenario(vec![traffic()]) });
+        test.path.keeps.store(keeps, Ordering::SeqCst);
+        test
+    };
+    let succeeded = kept(true).run_alone().await;
+    let trip = PathEvent::Tripped { condition: 0, value: 0.25, age: Duration::ZERO };
+    let failed = kept(true).run(|path, _| async move {
+        after(12.5).await;
+        path.say(trip);
+    });
+    for (ended, state) in [(succeeded, ResultState::Succeeded), (failed.await, ResultState::Failed)] {
+        assert_eq!((ended.verdict().0, ended.path.log().last_chunk()), (state, Some(&["disarm", "keep", "cut"])));
+        assert_eq!(ended.condition(ConditionType::Routed), Some((ConditionStatus::True, "KeptRouted")));
+        assert_eq!(ended.condition(ConditionType::Restored), Some((ConditionStatus::False, "KeptRouted")));
+        assert_eq!(ended.told(|event| matches!(event, ProgressEvent::Restored)), 0);
+        let message = &ended.outcome.status.conditions.last().unwrap().message;
+        assert!(message.contains("routed for 90s behind the end"), "{message}");
+        assert_eq!(ended.outcome.warnings, Vec::<String>::new());
+    }
+
+    let restored = ["disarm", "restore", "cut"];
+    let stopped = kept(true).run(|_, stop| async move { stop.stop("enough") }).await;
+    assert_eq!((stopped.verdict(), stopped.path.log().last_chunk()), ((INCONCLUSIVE, "stopped"), Some(&restored)));
+    let ends_with_the_run = kept(false).run_alone().await;
+    assert_eq!(ends_with_the_run.path.log().last_chunk(), Some(&restored));
+    assert_eq!(ends_with_the_run.condition(ConditionType::Restored), Some((ConditionStatus::True, "Restored")));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_trip_in_a_data_plane_fails_the_run_and_is_the_last_sample_of_its_history() {
     let ended = Test::new(scenario(vec![traffic(), traffic()]))
         .run(|path, _| async move {

@@ -6,7 +6,7 @@ use glooshot_api::names::ServiceName;
 use tokio::time::Instant;
 
 use super::{
-    Holder, Owner, RedirectPath, Step, names, patch,
+    Holder, Owner, Redirect, RedirectPath, Step, names,
     path::{LOOK, error},
     shifts::Welcome,
     target::Target,
@@ -58,8 +58,8 @@ impl RedirectPath {
     /// The rule that a Service is redirected for, by its annotation.
     async fn rule_of(&self, name: &ServiceName) -> Result<Option<Owner>, PathError> {
         let service = self.shared.world.service(name).await?;
-        let record = service.and_then(|service| patch::record(&service).ok().flatten());
-        Ok(record.map(|record| record.experiment).filter(|holder| holder.kind == Holder::RoutingRule))
+        let holder = service.as_ref().and_then(Redirect::holder);
+        Ok(holder.filter(|holder| holder.kind == Holder::RoutingRule))
     }
 
     /// The origin that the rule has made.

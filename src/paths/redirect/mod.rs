@@ -61,7 +61,7 @@ use futures::future::join_all;
 use glooshot_api::{names::ServiceName, plan::FencingToken};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Service;
-use kube::Client;
+use kube::{Client, ResourceExt as _};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -239,6 +239,18 @@ impl Redirect {
     /// Whether `service` is still redirected by the run of the Experiment with this uid, and by nobody else.
     pub fn holds(service: &Service, experiment_uid: &str) -> bool {
         patch::is_redirected_by(service, experiment_uid)
+    }
+
+    /// For whom `service` is redirected, by its annotation.
+    pub fn holder(service: &Service) -> Option<Owner> {
+        Some(patch::record(service).ok()??.experiment)
+    }
+
+    /// For which Experiment an origin was made; it stays until the proxies have drained.
+    pub fn maker(origin: &Service) -> Option<Owner> {
+        let uid = origin.labels().get(names::EXPERIMENT_UID)?.clone();
+        let (namespace, name) = origin.annotations().get(names::EXPERIMENT)?.split_once('/')?;
+        Some(Owner { namespace: namespace.to_owned(), name: name.to_owned(), uid, kind: Holder::Experiment })
     }
 
     /// Puts back everything in the world that this Experiment holds, found from labels and annotations alone, and removes the

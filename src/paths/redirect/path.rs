@@ -25,7 +25,7 @@ use super::{
     follow,
     orders::Orders,
     patch::{self, Selects},
-    plan,
+    plan, pods,
     preflight::{self, Finding, Severity, Wants},
     shifts::{Claim, Seat, Shifts},
     steps::{self, Arrivals, ENOUGH_PROXIES, Next, Sight},
@@ -103,6 +103,22 @@ impl RunState {
 
     pub(super) fn is_restoring(&self) -> bool {
         self.notes().restoring
+    }
+
+    /// Nothing is followed any more; what there is to put back.
+    fn end(&self) -> Vec<Held> {
+        let mut notes = self.notes();
+        notes.restoring = true;
+        notes.follower.abort_all();
+        notes.held.clone()
+    }
+
+    /// Says nothing more. Until the proxies are gone, which is for `Redirect::release`, they forward to the origin, for which they need nobody.
+    fn leave(&self) {
+        self.orders.release();
+        let mut notes = self.notes();
+        notes.eyes = None;
+        notes.seats.clear();
     }
 
     pub(super) fn reach(&self, step: Step, message: impl Into<String>) {
@@ -249,12 +265,9 @@ impl RedirectPath {
             endpoints: target.routes(eyes).iter().map(|route| route.endpoints.len()).max().unwrap_or(0),
             deployed,
             wanted: usize::from(self.shared.settings.replicas),
-            ready: proxies.iter().filter(|pod| super::pods::is_ready(pod)).count(),
+            ready: proxies.iter().filter(|pod| pods::is_ready(pod)).count(),
             obeying: self.run.orders.up_to_date(&target.name),
-            obstacle: proxies
-                .iter()
-                .filter(|pod| !super::pods::is_ready(pod))
-                .find_map(|pod| super::pods::obstacle(pod)),
+            obstacle: proxies.iter().filter(|pod| !pods::is_ready(pod)).find_map(|pod| pods::obstacle(pod)),
             selects,
             ours,
             arrived: arrivals.is_seen(),
@@ -326,7 +339,11 @@ impl DataPath for RedirectPath {
         for (index, name) in (0u64..).zip(names.iter()) {
             let service = self.shared.world.service(name).await?;
             let service = service.ok_or_else(|| error(format!("Service {name} has been deleted")))?;
-            let pods = self.shared.world.pods(name, &patch::original(&service)).await?;
+            let mut pods = self.shared.world.pods(name, &patch::original(&service)).await?;
+            if !pods.iter().any(pods::is_ready) {
+                // The preflight lets it pass only where the proxies are there already, whose ports are the same.
+                pods = self.shared.world.pods(name, &patch::selector(&service)).await?;
+            }
             let injected = scenario.max_injected.map(|total| plan::share(total, index, count));
             let target = Target::new(service, &pods, callers.clone(), injected, self.holder(name))
                 .map_err(|why| error(format!("Service {name}: {why}")))?;
@@ -413,22 +430,23 @@ impl DataPath for RedirectPath {
     }
 
     async fn restore(&self) -> Result<(), PathError> {
-        let held = {
-            let mut notes = self.run.notes();
-            notes.restoring = true;
-            notes.follower.abort_all();
-            notes.held.clone()
-        };
+        let held = self.run.end();
         let uid = &self.owner.uid;
         let restored = join_all(held.iter().map(|it| self.shared.world.restore(&it.service, uid))).await;
         restored.into_iter().collect::<Result<Vec<()>, _>>()?;
         self.run.reach(Step::Restored, "the Services select the real pods again");
-        // Until the proxies are gone, which is for `Redirect::release`, they forward to the origin, for which they need nobody.
-        self.run.orders.release();
-        let mut notes = self.run.notes();
-        notes.eyes = None;
-        notes.seats.clear();
+        self.run.leave();
         Ok(())
+    }
+
+    fn keep(&self) -> bool {
+        // What a rule holds stays with the rule.
+        let is_ours = !self.run.notes().held.is_empty();
+        if is_ours {
+            self.run.end();
+            self.run.leave();
+        }
+        is_ours
     }
 
     fn events(&self) -> mpsc::Receiver<PathEvent> {

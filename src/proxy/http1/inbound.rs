@@ -170,6 +170,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inbound<S> {
         }
     }
 
+    /// Whether there is more of a body than was read.
+    pub(super) fn is_in_a_body(&self) -> bool {
+        let state = self.state.borrow();
+        state.failed || !state.body.is_done()
+    }
+
     /// Whether what came of a body was not HTTP.
     pub(super) fn is_malformed(&self) -> bool {
         self.state.borrow().malformed

@@ -29,13 +29,13 @@ pub(crate) trait Service {
     fn refuse(&self, refused: Refused) -> Response<Self::Body>;
 }
 
-/// How a connection ended.
+/// How a connection ended. With the stream, shut down on our side, where the client may still be sending what nobody reads.
 #[derive(Debug)]
 pub(crate) enum Served<S, B> {
     /// It is closed.
-    Closed,
+    Closed(Option<S>),
     /// What came of a body was not HTTP.
-    Malformed,
+    Malformed(Option<S>),
     /// It speaks another protocol now: the stream, what has come of that already, and the body of the answer that agreed to it.
     Switched(S, Bytes, B),
 }
@@ -47,14 +47,14 @@ where
     H: Service,
 {
     let inbound = Rc::new(Inbound::new(stream));
-    loop {
+    let may_send_more = loop {
         let asked = match poll_fn(|cx| inbound.poll_asked(cx, bounds)).await {
             Ok(Some(asked)) => asked,
-            Ok(None) => return Served::Closed,
+            Ok(None) => return Served::Closed(None),
             Err(refused) => {
                 let refusal = pin!(send(&inbound, service.refuse(refused), Terms::UNKNOWN));
                 let _end = inbound.unless_gone(refusal).await;
-                break;
+                break true;
             }
         };
         let terms = asked.terms;
@@ -62,7 +62,7 @@ where
             let answering = pin!(service.answer(asked.request.map(|()| Incoming::of(&inbound))));
             inbound.unless_gone(answering).await
         };
-        let Some(response) = response else { break };
+        let Some(response) = response else { break false };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return switch(inbound, response, terms).await;
         }
@@ -72,22 +72,24 @@ where
         };
         match sent {
             Some(Ok(manner)) if manner.keeps_alive && poll_fn(|cx| inbound.poll_read_up(cx)).await => {}
-            Some(Ok(_)) => break,
+            Some(Ok(_)) => break inbound.is_in_a_body(),
             // A part of an answer is never made a whole one.
-            Some(Err(_)) | None => return ended(&inbound),
+            Some(Err(_)) | None => return ended(inbound, false),
         }
-    }
+    };
     // Nobody waits for a client that takes nothing any more; the sweep ends that.
     let _closed = (&*inbound).shutdown().await;
-    ended(&inbound)
+    ended(inbound, may_send_more)
 }
 
 /// How a connection ended that did not switch.
-fn ended<S, B>(inbound: &Inbound<S>) -> Served<S, B>
+fn ended<S, B>(inbound: Rc<Inbound<S>>, may_send_more: bool) -> Served<S, B>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    if inbound.is_malformed() { Served::Malformed } else { Served::Closed }
+    let is_malformed = inbound.is_malformed();
+    let stream = Rc::into_inner(inbound).filter(|_| may_send_more).map(|inbound| inbound.into_parts().0);
+    if is_malformed { Served::Malformed(stream) } else { Served::Closed(stream) }
 }
 
 /// Sends an answer.
@@ -115,7 +117,7 @@ where
     let (parts, body) = response.into_parts();
     let agreed = Response::from_parts(parts, String::new());
     if send(&inbound, agreed, terms).await.is_err() {
-        return Served::Closed;
+        return Served::Closed(None);
     }
     match Rc::try_unwrap(inbound) {
         Ok(inbound) => {
@@ -123,7 +125,7 @@ where
             Served::Switched(stream, come, body)
         }
         // Somebody still reads the body of the request that asked for it.
-        Err(_) => Served::Closed,
+        Err(_) => Served::Closed(None),
     }
 }
 
@@ -180,8 +182,8 @@ mod tests {
             biased;
             async {
                 match served.await {
-                    Served::Closed => "closed",
-                    Served::Malformed => "malformed",
+                    Served::Closed(_) => "closed",
+                    Served::Malformed(_) => "malformed",
                     Served::Switched(mut stream, come, body) => {
                         assert_eq!(body, "agreed");
                         stream.write_all(&come).await.unwrap();
@@ -278,7 +280,7 @@ mod tests {
         client.write_all(b"GET /a HTTP/1.1\r\n\r\n").await.unwrap();
         let never = Never(std::cell::Cell::new(false));
         drop(client);
-        assert!(matches!(serve(server, BOUNDS, &never).await, Served::Closed));
+        assert!(matches!(serve(server, BOUNDS, &never).await, Served::Closed(None)));
         assert!(never.0.get());
     }
 

@@ -35,7 +35,7 @@ pub(super) fn inspect(seen: &Seen, service: &Service, owner: &Owner, wants: &Wan
     kind(service, findings);
     selector(service, findings);
     claim(seen, service, owner, findings);
-    port_list(seen, service, wants, findings);
+    port_list(seen, service, owner, wants, findings);
     traffic(service, findings);
 }
 
@@ -172,7 +172,7 @@ fn already(first: &str) -> String {
 }
 
 /// Where its ports lead.
-fn port_list(seen: &Seen, service: &Service, wants: &Wants, findings: &mut Findings) {
+fn port_list(seen: &Seen, service: &Service, owner: &Owner, wants: &Wants, findings: &mut Findings) {
     for port in ports::ports(service).filter(|port| !ports::is_tcp(port)) {
         let protocol = port.protocol.as_deref().unwrap_or_default();
         findings.error(
@@ -184,16 +184,23 @@ fn port_list(seen: &Seen, service: &Service, wants: &Wants, findings: &mut Findi
         );
     }
     let selector = patch::original(service);
-    let real: Vec<&Pod> = seen.pods.iter().filter(|pod| pods::is_selected(pod, &selector)).collect();
-    let ready: Vec<&Pod> = real.iter().copied().filter(|pod| pods::is_ready(pod)).collect();
-    if ready.is_empty() && !selector.is_empty() {
+    let ready = |selector| -> Vec<&Pod> {
+        let selected = seen.pods.iter().filter(|pod| pods::is_selected(pod, selector));
+        selected.filter(|pod| pods::is_ready(pod)).collect()
+    };
+    let mut pods = ready(&selector);
+    // A run that has redirected it already goes on, with what the proxies say of the ports.
+    if pods.is_empty() && patch::is_redirected_by(service, &owner.uid) {
+        pods = ready(&patch::selector(service));
+    }
+    if pods.is_empty() && !selector.is_empty() {
         findings.error(
             Reason::NoReadyPods,
             "no pod of the Service is ready, so that nothing could be learned; wait until one is",
         );
         return;
     }
-    match ports::listens(service, &ready) {
+    match ports::listens(service, &pods) {
         Err(error) => findings.error(Reason::UnknownTargetPort, format!("{error}; correct the Service or its pods")),
         Ok(listens) => {
             for listen in listens.iter().filter(|listen| !listen.also.is_empty()) {

@@ -296,6 +296,29 @@ fn everything_that_stands_against_a_redirection_is_found() {
 }
 
 #[test]
+fn a_run_that_has_redirected_a_service_goes_on_while_none_of_its_pods_is_ready() {
+    let mut world = world();
+    let ours = names::proxy("s-1");
+    world["service"]["spec"]["ports"][0]["targetPort"] = json!("http");
+    world["service"]["spec"]["selector"]["app"] = json!(ours);
+    let redirected_by = |experiment: Owner| {
+        json!({names::REDIRECT: json!({
+            "selector": {"app": "ratings"}, "serviceUid": "s-1", "deadline": "2026-01-01T00:00:00Z", "experiment": experiment,
+        }).to_string()})
+    };
+    world["service"]["metadata"]["annotations"] = redirected_by(owner());
+    let mut proxy = world["pods"][0].clone();
+    proxy["metadata"]["labels"]["app"] = json!(ours);
+    world["pods"][0]["status"] = json!({});
+    assert_eq!(found(&world, &Wants::default()), [(Severity::Error, Reason::NoReadyPods)], "the proxies are away, too");
+    world["pods"].as_array_mut().unwrap().push(proxy);
+    assert_eq!(found(&world, &Wants::default()), []);
+    world["service"]["metadata"]["annotations"] = redirected_by(Owner { uid: "e-2".into(), ..owner() });
+    let of_another = [Reason::NoReadyPods, Reason::AlreadyRedirected].map(|reason| (Severity::Error, reason));
+    assert_eq!(found(&world, &Wants::default()), of_another);
+}
+
+#[test]
 fn the_first_experiment_is_named_to_the_second() {
     let mut world = world();
     world["origin"] = json!({"metadata": {
