@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    experiment::Reconnect,
+    experiment::{NetworkPolicyMode, Reconnect},
     failure_condition::{OnNoData, TrafficMetric},
     names::{Destination, ServiceName},
     plan::{Disruption, MatchRule},
@@ -33,6 +33,8 @@ pub struct Scenario {
     pub settle: Duration,
     /// What is done about connections that callers opened before the routing.
     pub reconnect: Reconnect,
+    /// What is done where NetworkPolicies isolate the targets.
+    pub network_policy: NetworkPolicyMode,
 }
 
 impl Scenario {

@@ -149,6 +149,7 @@ impl<'a> Pass<'a> {
             min_injected: limits.min_injected,
             settle,
             reconnect: body.routing.as_ref().and_then(|routing| routing.reconnect).unwrap_or_default(),
+            network_policy: body.routing.as_ref().and_then(|routing| routing.network_policy).unwrap_or_default(),
         })
     }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use glooshot_api::{
-    experiment::Reconnect,
+    experiment::{NetworkPolicyMode, Reconnect},
     failure_condition::{OnNoData, TrafficMetric},
     names::{Destination, ServiceName},
     plan::{Disruption, MatchRule},
@@ -189,6 +189,7 @@ pub(crate) fn scenario(triggers: Vec<TriggerRule>) -> Scenario {
         min_injected: 1,
         settle: Duration::from_secs(5),
         reconnect: Reconnect::None,
+        network_policy: NetworkPolicyMode::Refuse,
     }
 }
 

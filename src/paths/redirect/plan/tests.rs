@@ -88,7 +88,7 @@ fn a_caller_is_known_by_the_service_that_a_fault_names_or_else_by_its_applicatio
 /// A scenario with a fault on `ratings` from `reviews`, one on `details` from `front`, and a condition on each of two Services.
 fn scenario() -> Scenario {
     use glooshot_api::{
-        experiment::Reconnect,
+        experiment::{NetworkPolicyMode, Reconnect},
         failure_condition::{OnNoData, TrafficMetric},
         plan::{Disruption, MatchRule},
         quantity::{ComparisonOperator, Percent},
@@ -124,6 +124,7 @@ fn scenario() -> Scenario {
         min_injected: 1,
         settle: std::time::Duration::ZERO,
         reconnect: Reconnect::None,
+        network_policy: NetworkPolicyMode::Refuse,
     }
 }
 

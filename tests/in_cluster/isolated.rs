@@ -1,0 +1,144 @@
+//! A Service that NetworkPolicies isolate: with `routing.networkPolicy: Mirror` those who may call it go on and meet the faults, and nobody
+//! gets in who could not before.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{
+    stage::{ABORT, Owner, PATIENCE, Stage},
+    traffic::Fate,
+};
+use crate::harness::patience::within;
+
+const NAMESPACE: &str = "isolated";
+/// For the faults.
+const FAULTS: Duration = Duration::from_secs(10);
+
+/// Nobody is let in anywhere, but for clients to the service; and pods that are clients and one that is none.
+const OBJECTS: &str = "
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: deny}
+spec: {podSelector: {}, policyTypes: [Ingress]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: clients}
+spec:
+  podSelector: {matchLabels: {app: ratings}}
+  policyTypes: [Ingress]
+  ingress: [{from: [{podSelector: {matchLabels: {client: ratings}}}], ports: [{port: 9080}]}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: client, labels: {client: ratings}}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers: [{name: client, image: localhost/glooshot-pod:1}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: stranger, labels: {client: reviews}}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers: [{name: stranger, image: localhost/glooshot-pod:1}]
+";
+/// A client that asks all the time, each time over a connection of its own, for longer than everything takes.
+const LOAD: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: load, labels: {client: ratings}}
+spec:
+  restartPolicy: Never
+  automountServiceAccountToken: false
+  containers:
+  - name: load
+    image: $GLOOSHOT_IMAGE
+    command: [/glooshot-loadgen]
+    args: ['http://ADDRESS/ratings/7', '--header=Connection: close', --rate=20, --duration=90s, --timeout=5s, --output=json]
+    resources: {requests: {cpu: 100m}}
+";
+
+/// What a pod gets from there.
+fn asks(stage: &Stage<'_>, pod: &str, address: &str) -> Fate {
+    let get = format!("kubectl exec -n {NAMESPACE} {pod} -- /pod get http://{address}/ratings/7");
+    let said = stage.shell(&format!("{get} 2>&1 || true"));
+    match said {
+        said if said.contains("500 Internal Server Error") => Fate::Injected,
+        said if said.contains("\"ratings\"") => Fate::Good,
+        said => Fate::Failed(said),
+    }
+}
+
+/// Waits until that is what it gets.
+#[track_caller]
+fn awaits(stage: &Stage<'_>, pod: &str, address: &str, wanted: impl Fn(&Fate) -> bool) {
+    within(PATIENCE, &format!("{pod} gets from {address} what it should"), || {
+        wanted(&asks(stage, pod, address)).then_some(())
+    });
+}
+
+fn is_shut_out(fate: &Fate) -> bool {
+    matches!(fate, Fate::Failed(why) if why.contains("deadline exceeded") || why.contains("connect: "))
+}
+
+/// The addresses of pods, with the port of the service.
+fn addresses(stage: &Stage<'_>, labels: &str) -> Vec<String> {
+    let pods = stage.bed.get(&format!("pods -n {NAMESPACE} -l {labels}"));
+    let addresses = pods["items"].as_array().unwrap().iter().map(|pod| pod["status"]["podIP"].as_str().unwrap());
+    addresses.map(|address| format!("{address}:9080")).collect()
+}
+
+/// A namespace whose pods let nobody in, but for one kind of client to one service, for a whole run.
+pub fn with_mirror(shop: &Stage<'_>) {
+    let stage = Stage::set(shop.bed, NAMESPACE);
+    let target = stage.target("ratings", Owner::ClientSide);
+    let service = target.address.to_string();
+    stage.shell(&format!(
+        "kubectl apply -n {NAMESPACE} -f - <<'END'\n{OBJECTS}\nEND
+         kubectl wait -n {NAMESPACE} pod/client pod/stranger --for=condition=Ready --timeout=60s"
+    ));
+    let policies = |which: &str| stage.shell(&format!("kubectl get networkpolicies -n {NAMESPACE} {which} -o name"));
+    let before = policies("");
+    awaits(&stage, "stranger", &service, is_shut_out);
+    awaits(&stage, "client", &service, |fate| *fate == Fate::Good);
+    stage.shell(&format!(
+        "kubectl apply -n {NAMESPACE} -f - <<END\n{}\nEND
+         kubectl wait -n {NAMESPACE} pod/load --for=jsonpath='{{.status.phase}}'=Running --timeout=60s",
+        LOAD.replace("ADDRESS", &service)
+    ));
+
+    stage.experiment_routed(&target, FAULTS.as_secs(), "settle: 1s, networkPolicy: Mirror", ABORT);
+    awaits(&stage, "client", &service, |fate| *fate == Fate::Injected);
+    let uid = target.before["metadata"]["uid"].as_str().unwrap();
+    let proxies = addresses(&stage, &format!("glooshot.solo.io/service-uid={uid}"));
+    let pods = addresses(&stage, "app=ratings");
+    assert_eq!((proxies.len(), pods.len()), (2, 2), "{proxies:?} {pods:?}");
+    for address in [&service].into_iter().chain(&proxies).chain(&pods) {
+        let fate = asks(&stage, "stranger", address);
+        assert!(is_shut_out(&fate), "a stranger reaches {address}: {fate:?}");
+    }
+    assert_eq!(policies("-l app.kubernetes.io/managed-by=glooshot").lines().count(), 2);
+    let status = stage.ended(&target, PATIENCE);
+    assert_eq!(status["result"]["state"], "Succeeded", "{status:#}");
+
+    // Its proxies have drained when it is gone.
+    stage.shell(&format!("kubectl delete exp -n {NAMESPACE} ratings --timeout=90s"));
+    assert_eq!(policies(""), before);
+    stage.assert_as_before(&target);
+    awaits(&stage, "client", &service, |fate| *fate == Fate::Good);
+    for address in [&service].into_iter().chain(&pods) {
+        let fate = asks(&stage, "stranger", address);
+        assert!(is_shut_out(&fate), "a stranger reaches {address}: {fate:?}");
+    }
+    stage.shell(&format!(
+        "kubectl wait -n {NAMESPACE} pod/load --for=jsonpath='{{.status.phase}}'=Succeeded --timeout=120s"
+    ));
+    let log = stage.shell(&format!("kubectl logs -n {NAMESPACE} load"));
+    let load: Value = log.lines().find_map(|line| serde_json::from_str(line).ok()).unwrap();
+    let count = |status: &str| load["statuses"][status].as_u64().unwrap_or(0);
+    eprintln!("  {} requests of a client: {} {}", load["started"], load["statuses"], load["errors"]);
+    assert_eq!(count("200") + count("500"), load["started"].as_u64().unwrap(), "{load:#}");
+    assert!(count("200") > 0 && count("500") > 0, "{}", load["statuses"]);
+}
