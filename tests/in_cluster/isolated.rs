@@ -1,5 +1,5 @@
-//! A Service that NetworkPolicies isolate: with `routing.networkPolicy: Mirror` those who may call it go on and meet the faults, and nobody
-//! gets in who could not before.
+//! A Service in a namespace that NetworkPolicies close: with `routing.networkPolicy: Mirror` those who may call it go on and meet the
+//! faults, and nobody gets in who could not before.
 
 use std::time::Duration;
 
@@ -15,12 +15,21 @@ const NAMESPACE: &str = "isolated";
 /// For the faults.
 const FAULTS: Duration = Duration::from_secs(10);
 
-/// Nobody is let in anywhere, but for clients to the service; and pods that are clients and one that is none.
+/// Nobody is let in anywhere or out, but for clients to the service; and a pod that is a client, and one that is none and may call whom it
+/// likes.
 const OBJECTS: &str = "
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: {name: deny}
-spec: {podSelector: {}, policyTypes: [Ingress]}
+spec: {podSelector: {}, policyTypes: [Ingress, Egress]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: calls}
+spec:
+  podSelector: {matchExpressions: [{key: client, operator: Exists}]}
+  policyTypes: [Egress]
+  egress: [{to: [{podSelector: {}}]}]
 ---
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
