@@ -55,13 +55,11 @@ pub fn without_effect(body: &ExperimentBody, place: Place) -> Vec<WithoutEffect>
                 NOTHING_IS_ROUTED,
             ),
         ],
-        Place::Cluster => vec![
-            (
-                !body.tls.is_empty(),
-                "spec.spec.tls",
-                "TLS passes through the proxies unread; name a port without TLS, or use fault.connection, which needs to read nothing",
-            ),
-        ],
+        Place::Cluster => vec![(
+            !body.tls.is_empty(),
+            "spec.spec.tls",
+            "TLS passes through the proxies unread; name a port without TLS, or use fault.connection, which needs to read nothing",
+        )],
     };
     let set = all.into_iter().filter(|(is_set, ..)| *is_set);
     set.map(|(_, path, instead)| WithoutEffect { path, place, instead }).collect()

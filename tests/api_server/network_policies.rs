@@ -11,7 +11,8 @@ use super::{
 
 const POLICY: &str = "glooshot-network-policies";
 const OWN: &str = "glooshot writes only NetworkPolicies whose name begins with glooshot- and that it labels as its own";
-const SHAPE: &str = "a NetworkPolicy of glooshot's own is on its proxies of one Service, or lets only these in to other pods";
+const SHAPE: &str =
+    "a NetworkPolicy of glooshot's own is on its proxies of one Service, or lets only these in to other pods";
 const UID: &str = "0a1b2c3d-0000-4000-8000-0123456789ab";
 
 fn proxies(uid: &str) -> Value {

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::{
     api::{
         core::v1::Pod,
-        networking::v1::{NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec},
+        networking::v1::{
+            NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
+        },
     },
     apimachinery::pkg::util::intstr::IntOrString,
 };
@@ -36,7 +38,8 @@ pub(super) struct Called<'a> {
 impl Called<'_> {
     /// The policies among these that let pods call the real ones and not the proxies, where no other one makes up for it.
     pub(super) fn bypassing<'p>(&self, policies: &'p [NetworkPolicy]) -> Vec<&'p NetworkPolicy> {
-        let callers = || policies.iter().filter(|policy| !is_ours(policy)).filter_map(|it| Some((it, it.spec.as_ref()?)));
+        let callers =
+            || policies.iter().filter(|policy| !is_ours(policy)).filter_map(|it| Some((it, it.spec.as_ref()?)));
         let callers = || callers().filter(|(_, spec)| is_egress(spec));
         let bypasses = callers().filter(|(policy, spec)| {
             self.listens.iter().any(|listen| {
@@ -136,7 +139,7 @@ mod tests {
             proxies: &labels(&[("app", "glooshot-1"), (names::MANAGED_BY, names::US)]),
             listens: &[Listen { number: 9080, names: vec![], service_port: 9080, also: vec![] }],
         };
-        called.bypassing(policies).into_iter().map(|policy| policy.name_any()).collect()
+        called.bypassing(policies).into_iter().map(kube::ResourceExt::name_any).collect()
     }
 
     #[test]
@@ -176,8 +179,14 @@ mod tests {
     #[test]
     fn another_policy_on_the_same_callers_may_make_up_for_it() {
         let (reviews, all) = (json!({"matchLabels": {"app": "reviews"}}), json!({}));
-        let narrow = policy("narrow", "bookinfo", &reviews, &json!([{"to": [{"podSelector": {"matchLabels": {"app": "ratings"}}}]}]));
-        let open = |namespace: &str, pods: &Value| policy("open", namespace, pods, &json!([{"to": [{"podSelector": {}}]}]));
+        let narrow = policy(
+            "narrow",
+            "bookinfo",
+            &reviews,
+            &json!([{"to": [{"podSelector": {"matchLabels": {"app": "ratings"}}}]}]),
+        );
+        let open =
+            |namespace: &str, pods: &Value| policy("open", namespace, pods, &json!([{"to": [{"podSelector": {}}]}]));
         let cases = [
             ("on the same", open("bookinfo", &reviews), true),
             ("on all", open("bookinfo", &all), true),

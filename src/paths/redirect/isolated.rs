@@ -7,7 +7,13 @@ use glooshot_api::{experiment::NetworkPolicyMode, names::ServiceName, scenario::
 use k8s_openapi::api::{core::v1::Pod, networking::v1::NetworkPolicy};
 
 use super::{
-    RedirectPath, Step, isolation::Isolation, mirror::Mirror, names, objects::{self, Parts}, path::error, target::Target,
+    RedirectPath, Step,
+    isolation::Isolation,
+    mirror::Mirror,
+    names,
+    objects::{self, Parts},
+    path::error,
+    target::Target,
     world::{Held, World, unwritten},
 };
 use crate::engine::data_path::PathError;

@@ -188,14 +188,19 @@ mod tests {
         };
         let cases = [
             ("all pods", vec![deny()], None),
-            ("some pods", vec![deny(), policy("v1", &json!({"podSelector": {"matchLabels": {"version": "v1"}}}))], Some("v1")),
+            (
+                "some pods",
+                vec![deny(), policy("v1", &json!({"podSelector": {"matchLabels": {"version": "v1"}}}))],
+                Some("v1"),
+            ),
             ("the proxies are open, the pods are not", vec![deny(), not_ratings(json!([{}]))], Some("others")),
             ("the proxies are closed as well", vec![deny(), not_ratings(json!([]))], None),
             ("the pods are open", vec![not_ratings(json!([{}]))], None),
         ];
         for (case, policies, named) in cases {
             let found = Isolation::of(&policies, &one, &proxies()).obstacles();
-            let is_named = named.is_none_or(|name| found.iter().any(|it| it.contains(&format!("NetworkPolicy {name} "))));
+            let is_named =
+                named.is_none_or(|name| found.iter().any(|it| it.contains(&format!("NetworkPolicy {name} "))));
             assert!(found.len() == usize::from(named.is_some()) && is_named, "{case}: {found:?}");
         }
     }

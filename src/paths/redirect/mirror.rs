@@ -4,7 +4,7 @@
 //! Nothing of others is changed, and nobody gets further than before: policies only ever add up, so the proxies' one has the rules of those
 //! that isolate the pods, and no more; and the pods have one only where others isolate them already.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::{
     api::{
@@ -13,7 +13,6 @@ use k8s_openapi::{
     },
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
-use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use super::{
@@ -147,8 +146,7 @@ impl Parts<'_> {
         let selectors = isolation.pods.iter().filter_map(|policy| policy.spec.as_ref());
         let selectors = selectors.map(|spec| spec.pod_selector.clone().unwrap_or_default());
         let words = |it: &LabelSelector| {
-            it.match_labels.as_ref().map_or(0, |labels| labels.len())
-                + it.match_expressions.as_ref().map_or(0, |expressions| expressions.len())
+            it.match_labels.as_ref().map_or(0, BTreeMap::len) + it.match_expressions.as_ref().map_or(0, Vec::len)
         };
         let mut selector = selectors.min_by_key(words)?;
         selector.match_labels.get_or_insert_default().extend(self.selector.clone());

@@ -1,4 +1,5 @@
 use k8s_openapi::api::core::v1::Service;
+use kube::ResourceExt as _;
 
 use super::{
     super::{
@@ -48,8 +49,7 @@ fn made(target: &Value, pods: &[Pod], policies: &Value) -> (Value, Value) {
         replicas: 2,
     };
     let selector = service.spec.as_ref().unwrap().selector.clone().unwrap();
-    let parts =
-        Parts { service: &service, selector: &selector, listens: &listens, owner: &owner, settings: &settings };
+    let parts = Parts { service: &service, selector: &selector, listens: &listens, owner: &owner, settings: &settings };
     let policies: Vec<NetworkPolicy> = from(policies.clone());
     let isolation = Isolation::of(&policies, &pods, &pod_labels(UID, &selector));
     let mirror = parts.mirror(&isolation, &pods).unwrap();
@@ -58,13 +58,16 @@ fn made(target: &Value, pods: &[Pod], policies: &Value) -> (Value, Value) {
         assert_eq!((policy.name_any(), policy.namespace().as_deref()), (name, Some("bookinfo")));
         assert_eq!((policy.labels()[MANAGED_BY].as_str(), policy.labels()[SERVICE_UID].as_str()), (US, UID));
         assert_eq!(policy.labels()[names::EXPERIMENT_UID], "e-1");
-        assert_eq!((policy.owner_references()[0].kind.as_str(), policy.owner_references()[0].uid.as_str()), ("Service", UID));
+        assert_eq!(
+            (policy.owner_references()[0].kind.as_str(), policy.owner_references()[0].uid.as_str()),
+            ("Service", UID)
+        );
     }
     let spec = |policy: Option<NetworkPolicy>| json!(policy.map(|policy| policy.spec.unwrap()));
     (spec(mirror.proxies), spec(mirror.pods))
 }
 
-fn policy(name: &str, spec: Value) -> Value {
+fn policy(name: &str, spec: &Value) -> Value {
     json!({"metadata": {"name": name}, "spec": spec})
 }
 
@@ -95,35 +98,48 @@ fn let_in(selector: &Value, port: &Value) -> Value {
 }
 
 /// The policy on the proxies, which lets in by these rules.
-fn on_proxies(ingress: Value) -> Value {
+fn on_proxies(ingress: &Value) -> Value {
     json!({"podSelector": proxies(), "policyTypes": ["Ingress"], "ingress": ingress})
 }
 
 #[test]
 fn proxies_let_in_whom_the_pods_let_in_and_the_pods_let_in_the_proxies() {
     let on = |selector: Value, ingress: Value| json!({"podSelector": selector, "policyTypes": ["Ingress"], "ingress": ingress});
-    let deny_all = || policy("deny", on(json!({}), json!([])));
+    let deny_all = || policy("deny", &on(json!({}), json!([])));
     let anywhere = json!({"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}});
     let monitoring = json!({"namespaceSelector": {"matchLabels": {"team": "monitoring"}}});
     let not_ours = json!({"matchExpressions": [{"key": MANAGED_BY, "operator": "NotIn", "values": [US]}]});
     let cases = [
         ("no policy", json!([]), Value::Null, Value::Null),
-        ("one on others", json!([policy("x", on(json!({"matchLabels": {"app": "reviews"}}), json!([{}])))]), Value::Null, Value::Null),
+        (
+            "one on others",
+            json!([policy("x", &on(json!({"matchLabels": {"app": "reviews"}}), json!([{}])))]),
+            Value::Null,
+            Value::Null,
+        ),
         (
             "one by label",
-            json!([policy("clients", on(ratings(), json!([{"from": [client("a")], "ports": [tcp(9080)]}])))]),
-            on_proxies(json!([{"from": [client("a")], "ports": [tcp(9080)]}])),
+            json!([policy("clients", &on(ratings(), json!([{"from": [client("a")], "ports": [tcp(9080)]}])))]),
+            on_proxies(&json!([{"from": [client("a")], "ports": [tcp(9080)]}])),
             let_in(&ratings(), &json!(9080)),
         ),
-        ("nobody in the whole namespace", json!([deny_all()]), on_proxies(json!([])), let_in(&ratings(), &json!(9080))),
+        (
+            "nobody in the whole namespace",
+            json!([deny_all()]),
+            on_proxies(&json!([])),
+            let_in(&ratings(), &json!(9080)),
+        ),
         (
             "nobody but by several others",
             json!([
                 deny_all(),
-                policy("a", on(ratings(), json!([{"from": [client("a"), anywhere], "ports": [tcp(9080)]}]))),
-                policy("b", on(ratings(), json!([{"from": [client("b")]}, {"from": [monitoring], "ports": [tcp(9090)]}]))),
+                policy("a", &on(ratings(), json!([{"from": [client("a"), anywhere], "ports": [tcp(9080)]}]))),
+                policy(
+                    "b",
+                    &on(ratings(), json!([{"from": [client("b")]}, {"from": [monitoring], "ports": [tcp(9090)]}]))
+                ),
             ]),
-            on_proxies(json!([
+            on_proxies(&json!([
                 {"from": [client("a"), anywhere], "ports": [tcp(9080)]}, {"from": [client("b")]},
                 {"from": [monitoring], "ports": [tcp(9090)]},
             ])),
@@ -131,8 +147,8 @@ fn proxies_let_in_whom_the_pods_let_in_and_the_pods_let_in_the_proxies() {
         ),
         (
             "one that leaves us out is about no pod that is ours",
-            json!([policy("x", on(not_ours.clone(), json!([])))]),
-            on_proxies(json!([])),
+            json!([policy("x", &on(not_ours.clone(), json!([])))]),
+            on_proxies(&json!([])),
             let_in(
                 &json!({"matchLabels": {"app": "ratings"}, "matchExpressions": not_ours["matchExpressions"]}),
                 &json!(9080),
@@ -140,8 +156,11 @@ fn proxies_let_in_whom_the_pods_let_in_and_the_pods_let_in_the_proxies() {
         ),
         (
             "a pod that no policy is about stays open",
-            json!([policy("v1", on(json!({"matchExpressions": [{"key": "app", "operator": "Exists"}]}), json!([{}])))]),
-            on_proxies(json!([{}])),
+            json!([policy(
+                "v1",
+                &on(json!({"matchExpressions": [{"key": "app", "operator": "Exists"}]}), json!([{}]))
+            )]),
+            on_proxies(&json!([{}])),
             let_in(
                 &json!({"matchLabels": {"app": "ratings"}, "matchExpressions": [{"key": "app", "operator": "Exists"}]}),
                 &json!(9080),
@@ -149,8 +168,14 @@ fn proxies_let_in_whom_the_pods_let_in_and_the_pods_let_in_the_proxies() {
         ),
         (
             "the proxies alone",
-            json!([policy("x", on(json!({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["ratings"]}]}), json!([])))]),
-            on_proxies(json!([{"ports": [tcp(9080)]}])),
+            json!([policy(
+                "x",
+                &on(
+                    json!({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["ratings"]}]}),
+                    json!([])
+                )
+            )]),
+            on_proxies(&json!([{"ports": [tcp(9080)]}])),
             Value::Null,
         ),
     ];
@@ -163,16 +188,18 @@ fn proxies_let_in_whom_the_pods_let_in_and_the_pods_let_in_the_proxies() {
 
 #[test]
 fn a_port_that_is_named_is_named_at_the_proxies_or_has_its_number_there() {
-    let by = |port: Value| json!([policy("x", json!({"podSelector": ratings(), "ingress": [{"from": [client("a")], "ports": [port]}]}))]);
-    let one = |port: Value| on_proxies(json!([{"from": [client("a")], "ports": [port]}]));
+    let by = |port: Value| {
+        json!([policy("x", &json!({"podSelector": ratings(), "ingress": [{"from": [client("a")], "ports": [port]}]}))])
+    };
+    let one = |port: Value| on_proxies(&json!([{"from": [client("a")], "ports": [port]}]));
     let named = |name: &str| json!({"protocol": "TCP", "port": name});
     let cases = [
         ("the name by which the Service finds it", json!("http"), named("http"), vec![8080], one(named("http"))),
         ("another name", json!(9080), named("web"), vec![8080], one(tcp(9080))),
         ("no protocol", json!(9080), json!({"port": "web"}), vec![8080], one(json!({"port": 9080}))),
-        ("a name with two numbers", json!(9080), named("http"), vec![8080, 8081], on_proxies(json!([]))),
-        ("a name that no pod has", json!(9080), named("grpc"), vec![8080], on_proxies(json!([]))),
-        ("a name of UDP", json!(9080), named("dns"), vec![8080], on_proxies(json!([]))),
+        ("a name with two numbers", json!(9080), named("http"), vec![8080, 8081], on_proxies(&json!([]))),
+        ("a name that no pod has", json!(9080), named("grpc"), vec![8080], on_proxies(&json!([]))),
+        ("a name of UDP", json!(9080), named("dns"), vec![8080], on_proxies(&json!([]))),
         (
             "a range",
             json!(9080),
@@ -192,7 +219,7 @@ fn a_port_that_is_named_is_named_at_the_proxies_or_has_its_number_there() {
 
 #[test]
 fn proxies_that_may_not_reach_everybody_reach_the_pods_the_controllers_and_name_servers() {
-    let no_egress = policy("out", json!({"podSelector": {}, "policyTypes": ["Egress"]}));
+    let no_egress = policy("out", &json!({"podSelector": {}, "policyTypes": ["Egress"]}));
     let egress = json!([
         {"to": [{"podSelector": ratings()}], "ports": [tcp(9080)]},
         {
@@ -208,8 +235,9 @@ fn proxies_that_may_not_reach_everybody_reach_the_pods_the_controllers_and_name_
     let expected = json!({"podSelector": proxies(), "policyTypes": ["Egress"], "egress": egress});
     assert_eq!((proxies_only, pods), (expected, Value::Null));
 
-    let both = policy("both", json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}));
+    let both = policy("both", &json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}));
     let (proxies_both, pods) = made(&json!(9080), &[pod(8080)], &json!([both]));
-    let expected = json!({"podSelector": proxies(), "policyTypes": ["Ingress", "Egress"], "ingress": [], "egress": egress});
+    let expected =
+        json!({"podSelector": proxies(), "policyTypes": ["Ingress", "Egress"], "ingress": [], "egress": egress});
     assert_eq!((proxies_both, pods), (expected, let_in(&ratings(), &json!(9080))));
 }

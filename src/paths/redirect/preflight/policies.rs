@@ -33,7 +33,9 @@ pub(super) fn inspect(seen: &Seen, service: &Service, owner: &Owner, wants: &Wan
 fn refused(isolation: &Isolation<'_>, owner: &Owner, findings: &mut Findings) {
     // A RoutingRule has no such field.
     let way_out = match owner.kind {
-        Holder::Experiment => format!("; {FIELD}: Mirror makes policies for the proxies, for as long as the experiment lasts"),
+        Holder::Experiment => {
+            format!("; {FIELD}: Mirror makes policies for the proxies, for as long as the experiment lasts")
+        }
         Holder::RoutingRule => String::new(),
     };
     for policy in isolation.pods.iter().chain(&isolation.some_pods) {
@@ -83,20 +85,19 @@ fn mirrored(isolation: &Isolation<'_>, findings: &mut Findings) {
 }
 
 /// Callers that would be cut off: what they may reach is for their owner to say.
-fn callers(
-    seen: &Seen,
-    service: &Service,
-    real: &[&Pod],
-    proxies: &BTreeMap<String, String>,
-    findings: &mut Findings,
-) {
+fn callers(seen: &Seen, service: &Service, real: &[&Pod], proxies: &BTreeMap<String, String>, findings: &mut Findings) {
     let ready: Vec<&Pod> = real.iter().copied().filter(|pod| pods::is_ready(pod)).collect();
     // What there is no listening for is told by others.
     let Ok(listens) = ports::listens(service, &ready) else { return };
     let namespace = service.namespace().unwrap_or_default();
-    let called = Called { namespace: &namespace, namespace_labels: &seen.namespace, pods: real, proxies, listens: &listens };
-    for policy in called.bypassing(&seen.network_policies).into_iter().chain(called.bypassing(&seen.policies_elsewhere)) {
-        let of = policy.namespace().filter(|of| *of != namespace).map_or_else(String::new, |of| format!(" of namespace {of}"));
+    let called =
+        Called { namespace: &namespace, namespace_labels: &seen.namespace, pods: real, proxies, listens: &listens };
+    for policy in called.bypassing(&seen.network_policies).into_iter().chain(called.bypassing(&seen.policies_elsewhere))
+    {
+        let of = policy
+            .namespace()
+            .filter(|of| *of != namespace)
+            .map_or_else(String::new, |of| format!(" of namespace {of}"));
         findings.error(
             Reason::NetworkPolicy,
             format!(
@@ -168,12 +169,17 @@ mod tests {
     fn what_is_mirrored_is_told_and_what_cannot_be_is_refused() {
         let (ratings, v1) = (json!({"matchLabels": {"app": "ratings"}}), json!({"matchLabels": {"version": "v1"}}));
         let everywhere = json!([isolating("deny", &json!({})), isolating("clients", &ratings)]);
-        let egress_only = json!([{"metadata": {"name": "out"}, "spec": {"podSelector": {}, "policyTypes": ["Egress"]}}]);
+        let egress_only =
+            json!([{"metadata": {"name": "out"}, "spec": {"podSelector": {}, "policyTypes": ["Egress"]}}]);
         let cases = [
             ("no policy", json!([]), None),
             ("on the pods and on all", everywhere, Some((Severity::Warning, "deny or clients lets in now"))),
             ("on what leaves", egress_only, None),
-            ("on some pods", json!([isolating("half", &v1)]), Some((Severity::Error, "NetworkPolicy half is about some of its pods"))),
+            (
+                "on some pods",
+                json!([isolating("half", &v1)]),
+                Some((Severity::Error, "NetworkPolicy half is about some of its pods")),
+            ),
         ];
         for (case, here, expected) in cases {
             let findings = found(&here, &json!([]), Holder::Experiment, true);
