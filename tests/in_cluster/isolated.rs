@@ -1,12 +1,12 @@
 //! A Service in a namespace that NetworkPolicies close: with `routing.networkPolicy: Mirror` those who may call it go on and meet the
 //! faults, and nobody gets in who could not before.
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use serde_json::Value;
 
 use super::{
-    stage::{ABORT, Owner, PATIENCE, Stage},
+    stage::{ABORT, Owner, PATIENCE, Stage, Target},
     traffic::Fate,
 };
 use crate::harness::patience::within;
@@ -14,6 +14,8 @@ use crate::harness::patience::within;
 const NAMESPACE: &str = "isolated";
 /// For the faults.
 const FAULTS: Duration = Duration::from_secs(10);
+/// Requests until the proxies have drained.
+const LONG_ENOUGH: &str = "--rate=20 --duration=75s --timeout=5s";
 
 /// Nobody is let in anywhere or out, but for clients to the service; and a pod that is a client, and one that is none and may call whom it
 /// likes.
@@ -53,21 +55,31 @@ spec:
   terminationGracePeriodSeconds: 0
   containers: [{name: stranger, image: localhost/glooshot-pod:1}]
 ";
-/// A client that asks all the time, each time over a connection of its own, for longer than everything takes.
+/// A client that can ask all the time; what it serves itself nobody asks for.
 const LOAD: &str = "
 apiVersion: v1
 kind: Pod
 metadata: {name: load, labels: {client: ratings}}
 spec:
-  restartPolicy: Never
   automountServiceAccountToken: false
   containers:
   - name: load
     image: $GLOOSHOT_IMAGE
-    command: [/glooshot-loadgen]
-    args: ['http://ADDRESS/ratings/7', '--header=Connection: close', --rate=20, --duration=90s, --timeout=5s, --output=json]
+    args: [bookinfo, details, --listen=0.0.0.0:9080]
     resources: {requests: {cpu: 100m}}
 ";
+
+/// Asks from that client, each time over a connection of its own; gives what became of it.
+fn load(stage: &Stage<'_>, address: &str, how: &str) -> Value {
+    let loadgen =
+        format!("/glooshot-loadgen http://{address}/ratings/7 --header='Connection: close' --output=json {how}");
+    let said = stage.shell(&format!("kubectl exec -n {NAMESPACE} load -- {loadgen} 2>/dev/null || true"));
+    said.lines().find_map(|line| serde_json::from_str(line).ok()).unwrap_or_default()
+}
+
+fn count(load: &Value, status: &str) -> u64 {
+    load["statuses"][status].as_u64().unwrap_or(0)
+}
 
 /// What a pod gets from there.
 fn asks(stage: &Stage<'_>, pod: &str, address: &str) -> Fate {
@@ -108,46 +120,52 @@ pub fn with_mirror(shop: &Stage<'_>) {
         "kubectl apply -n {NAMESPACE} -f - <<'END'\n{OBJECTS}\nEND
          kubectl wait -n {NAMESPACE} pod/client pod/stranger --for=condition=Ready --timeout=60s"
     ));
-    let policies = |which: &str| stage.shell(&format!("kubectl get networkpolicies -n {NAMESPACE} {which} -o name"));
-    let before = policies("");
+    let policies = || stage.shell(&format!("kubectl get networkpolicies -n {NAMESPACE} -o name"));
+    let before = policies();
     awaits(&stage, "stranger", &service, is_shut_out);
     awaits(&stage, "client", &service, |fate| *fate == Fate::Good);
     stage.shell(&format!(
-        "kubectl apply -n {NAMESPACE} -f - <<END\n{}\nEND
-         kubectl wait -n {NAMESPACE} pod/load --for=jsonpath='{{.status.phase}}'=Running --timeout=60s",
-        LOAD.replace("ADDRESS", &service)
+        "kubectl apply -n {NAMESPACE} -f - <<END\n{LOAD}\nEND
+         kubectl wait -n {NAMESPACE} pod/load --for=condition=Ready --timeout=60s"
     ));
+    within(PATIENCE, "the policies know of the last client", || {
+        (count(&load(&stage, &service, "--count=1"), "200") == 1).then_some(())
+    });
+    let load = thread::scope(|scope| {
+        let asking = scope.spawn(|| load(&stage, &service, LONG_ENOUGH));
+        redirected(&stage, &target, &service);
+        assert_eq!(policies(), before);
+        asking.join().unwrap()
+    });
+    eprintln!("  {} requests of a client: {} {}", load["started"], load["statuses"], load["errors"]);
+    let (good, injected) = (count(&load, "200"), count(&load, "500"));
+    assert_eq!(good + injected, load["started"].as_u64().unwrap(), "{}", load["errors"]);
+    assert!(good > 0 && injected > 0, "{}", load["statuses"]);
+}
 
-    stage.experiment_routed(&target, FAULTS.as_secs(), "settle: 1s, networkPolicy: Mirror", ABORT);
-    awaits(&stage, "client", &service, |fate| *fate == Fate::Injected);
+/// A whole run, from its Experiment's creation until everything of it is gone.
+fn redirected(stage: &Stage<'_>, target: &Target, service: &String) {
+    stage.experiment_routed(target, FAULTS.as_secs(), "settle: 1s, networkPolicy: Mirror", ABORT);
+    awaits(stage, "client", service, |fate| *fate == Fate::Injected);
     let uid = target.before["metadata"]["uid"].as_str().unwrap();
-    let proxies = addresses(&stage, &format!("glooshot.solo.io/service-uid={uid}"));
-    let pods = addresses(&stage, "app=ratings");
+    let proxies = addresses(stage, &format!("glooshot.solo.io/service-uid={uid}"));
+    let pods = addresses(stage, "app=ratings");
     assert_eq!((proxies.len(), pods.len()), (2, 2), "{proxies:?} {pods:?}");
-    for address in [&service].into_iter().chain(&proxies).chain(&pods) {
-        let fate = asks(&stage, "stranger", address);
+    for address in [service].into_iter().chain(&proxies).chain(&pods) {
+        let fate = asks(stage, "stranger", address);
         assert!(is_shut_out(&fate), "a stranger reaches {address}: {fate:?}");
     }
-    assert_eq!(policies("-l app.kubernetes.io/managed-by=glooshot").lines().count(), 2);
-    let status = stage.ended(&target, PATIENCE);
+    let ours = format!("kubectl get networkpolicies -n {NAMESPACE} -l app.kubernetes.io/managed-by=glooshot -o name");
+    assert_eq!(stage.shell(&ours).lines().count(), 2);
+    let status = stage.ended(target, PATIENCE);
     assert_eq!(status["result"]["state"], "Succeeded", "{status:#}");
 
     // Its proxies have drained when it is gone.
     stage.shell(&format!("kubectl delete exp -n {NAMESPACE} ratings --timeout=90s"));
-    assert_eq!(policies(""), before);
-    stage.assert_as_before(&target);
-    awaits(&stage, "client", &service, |fate| *fate == Fate::Good);
-    for address in [&service].into_iter().chain(&pods) {
-        let fate = asks(&stage, "stranger", address);
+    stage.assert_as_before(target);
+    awaits(stage, "client", service, |fate| *fate == Fate::Good);
+    for address in [service].into_iter().chain(&pods) {
+        let fate = asks(stage, "stranger", address);
         assert!(is_shut_out(&fate), "a stranger reaches {address}: {fate:?}");
     }
-    stage.shell(&format!(
-        "kubectl wait -n {NAMESPACE} pod/load --for=jsonpath='{{.status.phase}}'=Succeeded --timeout=120s"
-    ));
-    let log = stage.shell(&format!("kubectl logs -n {NAMESPACE} load"));
-    let load: Value = log.lines().find_map(|line| serde_json::from_str(line).ok()).unwrap();
-    let count = |status: &str| load["statuses"][status].as_u64().unwrap_or(0);
-    eprintln!("  {} requests of a client: {} {}", load["started"], load["statuses"], load["errors"]);
-    assert_eq!(count("200") + count("500"), load["started"].as_u64().unwrap(), "{load:#}");
-    assert!(count("200") > 0 && count("500") > 0, "{}", load["statuses"]);
 }
