@@ -6,7 +6,7 @@ use std::{thread, time::Duration};
 use serde_json::Value;
 
 use super::{
-    stage::{ABORT, Owner, PATIENCE, Stage, Target},
+    stage::{ABORT, Owner, PATIENCE, Stage, Target, WATCH},
     traffic::Fate,
 };
 use crate::harness::patience::within;
@@ -114,7 +114,7 @@ fn addresses(stage: &Stage<'_>, labels: &str) -> Vec<String> {
 /// A namespace whose pods let nobody in, but for one kind of client to one service, for a whole run.
 pub fn with_mirror(shop: &Stage<'_>) {
     let stage = Stage::set(shop.bed, NAMESPACE);
-    let target = stage.target("ratings", Owner::ClientSide);
+    let [target, quiet] = ["ratings", "quiet"].map(|name| stage.target(name, Owner::ClientSide));
     let service = target.address.to_string();
     stage.shell(&format!(
         "kubectl apply -n {NAMESPACE} -f - <<'END'\n{OBJECTS}\nEND
@@ -131,9 +131,16 @@ pub fn with_mirror(shop: &Stage<'_>) {
     within(PATIENCE, "the policies know of the last client", || {
         (count(&load(&stage, &service, "--count=1"), "200") == 1).then_some(())
     });
+    // Another Service of the same pods, which nobody calls while it is redirected: neither stands in the way of the other.
+    stage.experiment_routed(&quiet, 5, "settle: 0s, networkPolicy: Mirror", WATCH);
     let load = thread::scope(|scope| {
         let asking = scope.spawn(|| load(&stage, &service, LONG_ENOUGH));
         redirected(&stage, &target, &service);
+        let status = stage.ended(&quiet, PATIENCE);
+        assert_eq!(status["result"]["state"], "Succeeded", "{status:#}");
+        // Its proxies have drained when it is gone.
+        stage.shell(&format!("kubectl delete exp -n {NAMESPACE} quiet --timeout=90s"));
+        stage.assert_as_before(&quiet);
         assert_eq!(policies(), before);
         asking.join().unwrap()
     });
@@ -155,12 +162,11 @@ fn redirected(stage: &Stage<'_>, target: &Target, service: &String) {
         let fate = asks(stage, "stranger", address);
         assert!(is_shut_out(&fate), "a stranger reaches {address}: {fate:?}");
     }
-    let ours = format!("kubectl get networkpolicies -n {NAMESPACE} -l app.kubernetes.io/managed-by=glooshot -o name");
+    let ours = format!("kubectl get networkpolicies -n {NAMESPACE} -l glooshot.solo.io/service-uid={uid} -o name");
     assert_eq!(stage.shell(&ours).lines().count(), 2);
     let status = stage.ended(target, PATIENCE);
     assert_eq!(status["result"]["state"], "Succeeded", "{status:#}");
 
-    // Its proxies have drained when it is gone.
     stage.shell(&format!("kubectl delete exp -n {NAMESPACE} ratings --timeout=90s"));
     stage.assert_as_before(target);
     awaits(stage, "client", service, |fate| *fate == Fate::Good);

@@ -34,7 +34,8 @@ impl RedirectPath {
         let policies: Vec<NetworkPolicy> = self.shared.world.all(&target.name.namespace).await?;
         let parts = target.parts(&self.owner, &self.shared.settings);
         let pods: Vec<&Pod> = pods.iter().collect();
-        let isolation = Isolation::of(&policies, &pods, &objects::pod_labels(&target.uid, parts.selector));
+        let isolation =
+            Isolation::of(&policies, &target.service, &pods, &objects::pod_labels(&target.uid, parts.selector));
         // Others may have written since the preflight.
         if let Some(obstacle) = isolation.obstacles().first() {
             return Err(error(format!("Service {}: {obstacle}", target.name)));

@@ -1,20 +1,20 @@
 //! Which NetworkPolicies of a namespace isolate the pods of a Service, and which ones its proxies. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::{
     api::{
-        core::v1::Pod,
+        core::v1::{Pod, Service},
         networking::v1::{NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicySpec},
     },
-    apimachinery::pkg::apis::meta::v1::LabelSelector,
+    apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
 use kube::{
     ResourceExt as _,
     core::{Selector, SelectorExt as _},
 };
 
-use super::names;
+use super::{names, ports};
 
 /// How the policies of others in its namespace stand to a Service.
 #[derive(Clone, Debug, Default)]
@@ -27,12 +27,27 @@ pub(super) struct Isolation<'a> {
     pub(super) proxies: Vec<&'a NetworkPolicy>,
     /// They say whom its proxies may reach.
     pub(super) egress: Vec<&'a NetworkPolicy>,
+    /// Names of target ports that have several numbers in its pods, while a proxy has one.
+    several: Vec<String>,
 }
 
 impl<'a> Isolation<'a> {
-    /// By `policies`, of the Service's real pods and of proxies with these labels.
-    pub(super) fn of(policies: &'a [NetworkPolicy], pods: &[&Pod], proxies: &BTreeMap<String, String>) -> Self {
-        let mut isolation = Self::default();
+    /// By `policies`, of a Service with these real pods and proxies with these labels.
+    pub(super) fn of(
+        policies: &'a [NetworkPolicy],
+        service: &Service,
+        pods: &[&Pod],
+        proxies: &BTreeMap<String, String>,
+    ) -> Self {
+        let has_several = |name: &String| {
+            let numbers = pods.iter().flat_map(|pod| ports::named(pod, name, "TCP"));
+            numbers.collect::<BTreeSet<i32>>().len() > 1
+        };
+        let names = ports::ports(service).filter_map(|port| match &port.target_port {
+            Some(IntOrString::String(name)) => Some(name.clone()),
+            _ => None,
+        });
+        let mut isolation = Self { several: names.filter(has_several).collect(), ..Self::default() };
         for policy in policies.iter().filter(|policy| !is_ours(policy)) {
             let Some(spec) = &policy.spec else { continue };
             let about = pods.iter().filter(|pod| is_about(spec, pod.labels())).count();
@@ -74,7 +89,13 @@ impl<'a> Isolation<'a> {
                 names::US
             )
         });
-        different.chain(opening).collect()
+        let several = self.several.iter().filter(|_| !self.pods.is_empty()).map(|name| {
+            format!(
+                "its port {name} has several numbers in its pods, of which a proxy has one, and policies may let different callers reach \
+                 them; let all its pods have the same number"
+            )
+        });
+        different.chain(opening).chain(several).collect()
     }
 }
 
@@ -123,6 +144,10 @@ mod tests {
         labels.iter().map(|labels| serde_json::from_value(json!({"metadata": {"labels": labels}})).unwrap()).collect()
     }
 
+    fn service(target: &Value) -> Service {
+        serde_json::from_value(json!({"spec": {"ports": [{"port": 80, "targetPort": target}]}})).unwrap()
+    }
+
     fn proxies() -> BTreeMap<String, String> {
         let labels = [("app", "glooshot-1"), (names::MANAGED_BY, names::US)];
         labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
@@ -157,7 +182,7 @@ mod tests {
         ];
         for (case, spec, expected) in cases {
             let policies = [policy("it", &spec)];
-            let found = Isolation::of(&policies, &two, &proxies());
+            let found = Isolation::of(&policies, &service(&json!(9080)), &two, &proxies());
             let lists = [&found.pods, &found.some_pods, &found.proxies, &found.egress].map(|list| names_of(list));
             let expected = expected.map(|count| if count == 0 { none.to_vec() } else { vec!["it"] });
             assert_eq!(lists, expected, "{case}");
@@ -173,7 +198,7 @@ mod tests {
         foreign.metadata.name = Some("deny".into());
         let one = pods(&[json!({"app": "ratings"})]);
         let policies = [ours, foreign];
-        let found = Isolation::of(&policies, &[&one[0]], &proxies());
+        let found = Isolation::of(&policies, &service(&json!(9080)), &[&one[0]], &proxies());
         assert_eq!(names_of(&found.pods), ["deny"]);
     }
 
@@ -198,10 +223,34 @@ mod tests {
             ("the pods are open", vec![not_ratings(json!([{}]))], None),
         ];
         for (case, policies, named) in cases {
-            let found = Isolation::of(&policies, &one, &proxies()).obstacles();
+            let found = Isolation::of(&policies, &service(&json!(9080)), &one, &proxies()).obstacles();
             let is_named =
                 named.is_none_or(|name| found.iter().any(|it| it.contains(&format!("NetworkPolicy {name} "))));
             assert!(found.len() == usize::from(named.is_some()) && is_named, "{case}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_port_with_several_numbers_is_an_obstacle_where_the_service_finds_it_by_name() {
+        let pod = |number: u16| {
+            let ports = json!([{"name": "http", "containerPort": number}]);
+            serde_json::from_value::<Pod>(json!({
+                "metadata": {"labels": {"app": "ratings"}}, "spec": {"containers": [{"name": "c", "ports": ports}]},
+            }))
+            .unwrap()
+        };
+        let cases = [
+            ("one number", json!("http"), [8080, 8080], true, 0),
+            ("two", json!("http"), [8080, 8081], true, 1),
+            ("two, and nobody is kept out", json!("http"), [8080, 8081], false, 0),
+            ("by number", json!(8080), [8080, 8081], true, 0),
+        ];
+        for (case, target, numbers, is_isolated, expected) in cases {
+            let pods = numbers.map(pod);
+            let policies: Vec<NetworkPolicy> =
+                is_isolated.then(|| policy("deny", &json!({"podSelector": {}}))).into_iter().collect();
+            let found = Isolation::of(&policies, &service(&target), &[&pods[0], &pods[1]], &proxies()).obstacles();
+            assert_eq!(found.len(), expected, "{case}: {found:?}");
         }
     }
 }

@@ -92,14 +92,8 @@ impl Parts<'_> {
         if self.listens.iter().any(|listen| listen.names.contains(name)) {
             return Some(port.clone());
         }
-        let protocol = |of: Option<&String>| of.map_or("TCP", String::as_str).to_owned();
-        let numbers = |pod: &Pod| {
-            let ports = ports::containers(pod).flat_map(|container| container.ports.iter().flatten());
-            let named = ports.filter(|it| it.name.as_ref() == Some(name));
-            let of_protocol = named.filter(|it| protocol(it.protocol.as_ref()) == protocol(port.protocol.as_ref()));
-            of_protocol.map(|it| it.container_port).collect::<BTreeSet<i32>>()
-        };
-        let all: Vec<BTreeSet<i32>> = pods.iter().map(|pod| numbers(pod)).collect();
+        let protocol = port.protocol.as_deref().unwrap_or("TCP");
+        let all: Vec<BTreeSet<i32>> = pods.iter().map(|pod| ports::named(pod, name, protocol)).collect();
         let number = all.first()?.iter().copied().find(|number| all.iter().all(|numbers| numbers.contains(number)))?;
         Some(NetworkPolicyPort { port: Some(IntOrString::Int(number)), ..port.clone() })
     }

@@ -51,7 +51,7 @@ fn made(target: &Value, pods: &[Pod], policies: &Value) -> (Value, Value) {
     let selector = service.spec.as_ref().unwrap().selector.clone().unwrap();
     let parts = Parts { service: &service, selector: &selector, listens: &listens, owner: &owner, settings: &settings };
     let policies: Vec<NetworkPolicy> = from(policies.clone());
-    let isolation = Isolation::of(&policies, &pods, &pod_labels(UID, &selector));
+    let isolation = Isolation::of(&policies, &service, &pods, &pod_labels(UID, &selector));
     let mirror = parts.mirror(&isolation, &pods).unwrap();
     for (policy, name) in [(&mirror.proxies, names::proxy(UID)), (&mirror.pods, names::let_in(UID))] {
         let Some(policy) = policy else { continue };
@@ -146,7 +146,7 @@ fn proxies_let_in_whom_the_pods_let_in_and_the_pods_let_in_the_proxies() {
             let_in(&ratings(), &json!(9080)),
         ),
         (
-            "one that leaves us out is about no pod that is ours",
+            "nobody, by one that leaves the proxies out",
             json!([policy("x", &on(not_ours.clone(), json!([])))]),
             on_proxies(&json!([])),
             let_in(
@@ -155,7 +155,7 @@ fn proxies_let_in_whom_the_pods_let_in_and_the_pods_let_in_the_proxies() {
             ),
         ),
         (
-            "a pod that no policy is about stays open",
+            "everybody, by one that is about more pods than the Service's",
             json!([policy(
                 "v1",
                 &on(json!({"matchExpressions": [{"key": "app", "operator": "Exists"}]}), json!([{}]))

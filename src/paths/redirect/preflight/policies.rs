@@ -20,7 +20,7 @@ pub(super) fn inspect(seen: &Seen, service: &Service, owner: &Owner, wants: &Wan
     let selector = patch::original(service);
     let real: Vec<&Pod> = seen.pods.iter().filter(|pod| pods::is_selected(pod, &selector)).collect();
     let proxies = objects::pod_labels(&service.uid().unwrap_or_default(), &selector);
-    let isolation = Isolation::of(&seen.network_policies, &real, &proxies);
+    let isolation = Isolation::of(&seen.network_policies, service, &real, &proxies);
     if wants.mirror {
         mirrored(&isolation, findings);
     } else {
