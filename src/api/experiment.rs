@@ -109,7 +109,7 @@ pub struct Routing {
     #[x_kube(validation = rules::duration_from_zero_up_to("1h"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_routed: Option<GoDuration>,
-    /// Whether NetworkPolicies that isolate the target are mirrored for the proxy. Default `Refuse`.
+    /// What is done where a NetworkPolicy isolates the target. Default `Refuse`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_policy: Option<NetworkPolicyMode>,
 }
@@ -130,7 +130,8 @@ pub enum NetworkPolicyMode {
     /// The experiment is refused.
     #[default]
     Refuse,
-    /// The rules are mirrored for the proxy.
+    /// The proxies let in whom the target's pods let in, and these let the proxies in, by policies of our own for as long as the
+    /// target goes through them.
     Mirror,
 }
 

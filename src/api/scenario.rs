@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    experiment::Reconnect,
+    experiment::{NetworkPolicyMode, Reconnect},
     failure_condition::{OnNoData, TrafficMetric},
     names::{Destination, ServiceName},
     plan::{Disruption, MatchRule},
@@ -35,6 +35,8 @@ pub struct Scenario {
     pub reconnect: Reconnect,
     /// How long the route stays behind a verdict, without faults.
     pub keep_routed: Duration,
+    /// What is done where NetworkPolicies isolate the targets.
+    pub network_policy: NetworkPolicyMode,
 }
 
 impl Scenario {

@@ -150,6 +150,7 @@ impl<'a> Pass<'a> {
             settle: routing.settle,
             reconnect: routing.reconnect,
             keep_routed: routing.keep_routed,
+            network_policy: routing.network_policy,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::experiment::{ExperimentBody, NetworkPolicyMode};
+use crate::experiment::ExperimentBody;
 
 /// Where an experiment runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,19 +55,11 @@ pub fn without_effect(body: &ExperimentBody, place: Place) -> Vec<WithoutEffect>
                 NOTHING_IS_ROUTED,
             ),
         ],
-        Place::Cluster => vec![
-            (
-                !body.tls.is_empty(),
-                "spec.spec.tls",
-                "TLS passes through the proxies unread; name a port without TLS, or use fault.connection, which needs to read nothing",
-            ),
-            (
-                // Refusing is what is done.
-                routing.is_some_and(|it| it.network_policy == Some(NetworkPolicyMode::Mirror)),
-                "spec.spec.routing.networkPolicy",
-                "no policy is mirrored; let pods with the label app.kubernetes.io/managed-by=glooshot in by the policies that isolate the target",
-            ),
-        ],
+        Place::Cluster => vec![(
+            !body.tls.is_empty(),
+            "spec.spec.tls",
+            "TLS passes through the proxies unread; name a port without TLS, or use fault.connection, which needs to read nothing",
+        )],
     };
     let set = all.into_iter().filter(|(is_set, ..)| *is_set);
     set.map(|(_, path, instead)| WithoutEffect { path, place, instead }).collect()
@@ -95,7 +87,7 @@ mod tests {
             (routing(r#""settle": "5s""#), vec![], vec![]),
             (routing(r#""keepRouted": "5s""#), vec!["routing.keepRouted"], vec![]),
             (routing(r#""networkPolicy": "Refuse""#), vec!["routing.networkPolicy"], vec![]),
-            (routing(r#""networkPolicy": "Mirror""#), vec!["routing.networkPolicy"], vec!["routing.networkPolicy"]),
+            (routing(r#""networkPolicy": "Mirror""#), vec!["routing.networkPolicy"], vec![]),
         ];
         for (spec, on_a_machine, in_a_cluster) in table {
             assert_eq!(found(&spec, Place::Machine), on_a_machine, "{spec}");

@@ -174,6 +174,7 @@ async fn start(args: &Args, settings: Settings) -> anyhow::Result<Option<(Contro
     let settings = redirect::Settings {
         image: args.proxy_image.clone(),
         pull_secrets: args.pull_secrets.clone(),
+        namespace: args.namespace.clone(),
         control_address: args.control_address.clone(),
         control_ca: controller.authority().to_owned(),
         replicas: args.proxy_replicas,

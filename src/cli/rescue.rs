@@ -11,8 +11,8 @@ use crate::{
 
 /// What the cluster's own words do not say about a missing right.
 pub(super) const RIGHTS: &str = "\
-rescue needs the rights to list and patch services, and to delete the proxies' deployments, poddisruptionbudgets, serviceaccounts
-and services; in one namespace if -n names one.";
+rescue needs the rights to list and patch services, and to get and delete the proxies' deployments, poddisruptionbudgets,
+serviceaccounts, networkpolicies and services; in one namespace if -n names one.";
 
 /// Put every Service back that glooshot has redirected, whatever is dead
 ///

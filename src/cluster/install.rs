@@ -4,10 +4,11 @@ use kube::core::DynamicObject;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
 
 /// The templates, in the order in which their objects are written.
-const PARTS: [(&str, &str); 5] = [
+const PARTS: [(&str, &str); 6] = [
     ("namespace.yaml", include_str!("../../manifests/install/namespace.yaml")),
     ("access.yaml", include_str!("../../manifests/install/access.yaml")),
     ("policies.yaml", include_str!("../../manifests/install/policies.yaml")),
+    ("network-policies.yaml", include_str!("../../manifests/install/network-policies.yaml")),
     ("controller.yaml", include_str!("../../manifests/install/controller.yaml")),
     (PROMETHEUS, include_str!("../../manifests/install/prometheus.yaml")),
 ];
@@ -17,8 +18,10 @@ const ENABLED: (&str, &str) = ("enabled.yaml", include_str!("../../manifests/ins
 
 /// The label of everything that belongs to an installation.
 pub(crate) const PART_OF: (&str, &str) = ("app.kubernetes.io/part-of", "glooshot");
-/// The controller's Deployment.
+/// The controller's Deployment, which is also what its pods are named by [`NAME`].
 pub(crate) const CONTROLLER: &str = "glooshot-controller";
+/// The label by which pods of an installation are told apart.
+pub(crate) const NAME: &str = "app.kubernetes.io/name";
 /// The Prometheus's Deployment, Service and ConfigMap.
 pub(crate) const PROMETHEUS_SERVER: &str = "glooshot-prometheus-server";
 /// The RoleBinding in each namespace that is enabled.
@@ -186,6 +189,13 @@ mod tests {
         let parts = parts(&values).unwrap();
         let text: String = parts.iter().map(|part| part.text.as_str()).collect();
         assert!(text.contains(&url) && !text.contains(PROMETHEUS_SERVER), "{text}");
+    }
+
+    #[test]
+    fn the_controllers_pods_are_found_by_their_label() {
+        let objects = objects(&values());
+        let controller = objects.iter().find(|it| kind(it) == "Deployment" && it.name_any() == CONTROLLER).unwrap();
+        assert_eq!(controller.data["spec"]["template"]["metadata"]["labels"][NAME], CONTROLLER);
     }
 
     #[test]

@@ -75,15 +75,22 @@ impl ApiClient {
 }
 
 /// The path of the collection that an object belongs to.
-fn collection(object: &Value) -> String {
-    let plural = match object["kind"].as_str().unwrap() {
-        "Experiment" => "experiments",
-        "RoutingRule" => "routingrules",
-        "Report" => "reports",
-        "Mesh" => "meshes",
-        other => panic!("{other} is not one of our kinds"),
+pub fn collection(object: &Value) -> String {
+    let (group, plural) = match object["kind"].as_str().unwrap() {
+        "Experiment" => ("apis/glooshot.solo.io/v1", "experiments"),
+        "RoutingRule" => ("apis/glooshot.solo.io/v1", "routingrules"),
+        "Report" => ("apis/glooshot.solo.io/v1", "reports"),
+        "Mesh" => ("apis/glooshot.solo.io/v1", "meshes"),
+        "Deployment" => ("apis/apps/v1", "deployments"),
+        "StatefulSet" => ("apis/apps/v1", "statefulsets"),
+        "DaemonSet" => ("apis/apps/v1", "daemonsets"),
+        "PodDisruptionBudget" => ("apis/policy/v1", "poddisruptionbudgets"),
+        "NetworkPolicy" => ("apis/networking.k8s.io/v1", "networkpolicies"),
+        "ServiceAccount" => ("api/v1", "serviceaccounts"),
+        "Service" => ("api/v1", "services"),
+        other => panic!("{other} is not a kind of ours, nor one that the controller writes"),
     };
-    format!("/apis/glooshot.solo.io/v1/namespaces/{}/{plural}", object["metadata"]["namespace"].as_str().unwrap())
+    format!("/{group}/namespaces/{}/{plural}", object["metadata"]["namespace"].as_str().unwrap())
 }
 
 /// Every refusal as the field that it names and what it says.

@@ -29,6 +29,7 @@ mod bounds;
 mod commands;
 mod kubectl_views;
 mod lifecycle;
+mod network_policies;
 mod policies;
 mod privileges;
 mod redirect;

@@ -7,16 +7,16 @@ use kube::core::Status;
 use serde_json::{Value, json};
 
 use super::{
-    client::ApiClient,
+    client::{ApiClient, collection},
     control_plane::registered,
     harness::within,
     installation::{CONTROLLER, IMAGE, enable, install},
     redirect_stage::Stage,
 };
 
-const NAMESPACE: &str = "policies";
+pub const NAMESPACE: &str = "policies";
 /// For the API server to learn of what was installed, on a machine that is busy with other tests.
-const SOON: Duration = Duration::from_secs(30);
+pub const SOON: Duration = Duration::from_secs(30);
 const SERVICES: &str = "glooshot-services";
 const WORKLOADS: &str = "glooshot-workloads";
 const PROXIES: &str = "glooshot-proxies";
@@ -25,7 +25,7 @@ const RESTARTS: &str = "glooshot-restarts";
 const KINDS: [&str; 3] = ["Deployment", "StatefulSet", "DaemonSet"];
 
 /// A namespace in which the controller may work, with a Service that it has redirected.
-struct Enabled {
+pub struct Enabled {
     controller: ApiClient,
     owner: ApiClient,
     /// What the controller has made: Deployment, budget, account, origin.
@@ -33,7 +33,7 @@ struct Enabled {
 }
 
 /// For every test, since nothing in it is changed.
-fn enabled() -> &'static Enabled {
+pub fn enabled() -> &'static Enabled {
     static ENABLED: LazyLock<Enabled> = LazyLock::new(|| {
         let (owner, controller) = (ApiClient::of(registered()), ApiClient::acting_as(registered(), CONTROLLER));
         install(registered());
@@ -58,7 +58,7 @@ fn enabled() -> &'static Enabled {
         let enabled = Enabled { controller, owner, made };
         let services = ["shop", "shop-glooshot"].map(foreign);
         for object in services.into_iter().chain(KINDS.map(foreign_workload)) {
-            enabled.owner.send("POST", &collection(&object), "application/json", &object).unwrap();
+            enabled.owns(&object);
         }
         // The API server learns of policies and rights by watches of its own.
         let wrong = with(&enabled.origin(), "/spec/type", json!("NodePort"));
@@ -128,21 +128,8 @@ fn restart(uid: &str) -> Value {
 
 const UID: &str = "0a1b2c3d-0000-4000-8000-0123456789ab";
 
-fn collection(object: &Value) -> String {
-    let (group, plural) = match object["kind"].as_str().unwrap() {
-        "Deployment" => ("apis/apps/v1", "deployments"),
-        "StatefulSet" => ("apis/apps/v1", "statefulsets"),
-        "DaemonSet" => ("apis/apps/v1", "daemonsets"),
-        "PodDisruptionBudget" => ("apis/policy/v1", "poddisruptionbudgets"),
-        "ServiceAccount" => ("api/v1", "serviceaccounts"),
-        "Service" => ("api/v1", "services"),
-        other => panic!("{other} is nothing that the controller writes"),
-    };
-    format!("/{group}/namespaces/{NAMESPACE}/{plural}")
-}
-
 /// An object with another value at this pointer; a number past the end of a list makes it longer.
-fn with(object: &Value, pointer: &str, value: Value) -> Value {
+pub fn with(object: &Value, pointer: &str, value: Value) -> Value {
     let mut changed = object.clone();
     let (parent, key) = pointer.rsplit_once('/').unwrap();
     match changed.pointer_mut(parent).unwrap_or_else(|| panic!("{pointer}")) {
@@ -172,7 +159,7 @@ fn anew(object: &Value, name: &str) -> Value {
     object
 }
 
-type Answer = Result<Value, Box<Status>>;
+pub type Answer = Result<Value, Box<Status>>;
 
 impl Enabled {
     fn deployment(&self) -> Value {
@@ -187,19 +174,25 @@ impl Enabled {
         anew(&self.made[3], "other-glooshot")
     }
 
+    /// Stores an object of somebody else.
+    #[track_caller]
+    pub fn owns(&self, object: &Value) {
+        self.owner.send("POST", &collection(object), "application/json", object).unwrap();
+    }
+
     /// What the API server says to the controller; nothing is stored.
-    fn creates(&self, object: &Value) -> Answer {
+    pub fn creates(&self, object: &Value) -> Answer {
         let path = format!("{}?dryRun=All&fieldValidation=Strict", collection(object));
         self.controller.send("POST", &path, "application/json", object)
     }
 
-    fn changes(&self, object: &Value, patch: &Value) -> Answer {
+    pub fn changes(&self, object: &Value, patch: &Value) -> Answer {
         let name = object["metadata"]["name"].as_str().unwrap();
         let path = format!("{}/{name}?dryRun=All&fieldValidation=Strict", collection(object));
         self.controller.send("PATCH", &path, "application/merge-patch+json", patch)
     }
 
-    fn deletes(&self, object: &Value) -> Answer {
+    pub fn deletes(&self, object: &Value) -> Answer {
         let name = object["metadata"]["name"].as_str().unwrap();
         let path = format!("{}/{name}?dryRun=All", collection(object));
         self.controller.send("DELETE", &path, "application/json", &json!({}))
@@ -208,7 +201,7 @@ impl Enabled {
 
 /// Refused by this policy, with these words.
 #[track_caller]
-fn refused(answer: Answer, policy: &str, message: &str, what: &str) {
+pub fn refused(answer: Answer, policy: &str, message: &str, what: &str) {
     let status = answer.err().unwrap_or_else(|| panic!("{what} was allowed"));
     let is_said = status.message.contains(&format!("'{policy}'")) && status.message.contains(message);
     assert!(is_said, "{what}: {}", status.message);
@@ -337,7 +330,7 @@ fn it_makes_changes_and_removes_no_workload_that_is_not_its_own() {
         refused(enabled.creates(&unlabelled), WORKLOADS, MESSAGE, "a creation without a label");
         // Somebody else's, with and without a name like ours.
         for object in [with(&unnamed, "/metadata/labels", json!({})), unlabelled] {
-            enabled.owner.send("POST", &collection(&object), "application/json", &object).unwrap();
+            enabled.owns(&object);
             let claim = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "glooshot"}}});
             let (policy, message) = if object["kind"] == "Deployment" {
                 (RESTARTS, "of the metadata of a workload of others glooshot changes nothing")

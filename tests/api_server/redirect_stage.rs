@@ -8,7 +8,7 @@ use std::{
 
 use glooshot::{
     api::{
-        experiment::Reconnect,
+        experiment::{NetworkPolicyMode, Reconnect},
         failure_condition::{OnNoData, TrafficMetric},
         names::{Destination, ServiceName},
         plan::{Disruption, FencingToken, MatchRule},
@@ -92,6 +92,7 @@ impl Stage {
         let settings = Settings {
             image: "glooshot.local/glooshot:test".into(),
             pull_secrets: vec![],
+            namespace: "glooshot".into(),
             control_address: format!("{CONTROL}:{}", address.port()),
             control_ca: pki.bundle(),
             replicas: 2,
@@ -194,6 +195,7 @@ impl Stage {
             settle: Duration::ZERO,
             reconnect: Reconnect::None,
             keep_routed: Duration::ZERO,
+            network_policy: NetworkPolicyMode::Refuse,
         }
     }
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{
     control_plane::{ControlPlane, kubeconfig},
     installation::{CONTROLLER, enable, install, objects},
+    isolated::{isolate, mirroring},
     stage::{Controller, state},
     target::{Target, is_let_go},
     workload::{Workload, restarting},
@@ -17,7 +18,7 @@ use crate::{harness::patience::within, program::glooshot};
 const SOON: Duration = Duration::from_secs(40);
 const NAMESPACE: &str = "audited";
 /// Everything that the controller may ever write.
-const WRITES: [&str; 14] = [
+const WRITES: [&str; 15] = [
     "authentication.k8s.io/tokenreviews",
     "coordination.k8s.io/leases",
     "events.k8s.io/events",
@@ -31,6 +32,7 @@ const WRITES: [&str; 14] = [
     "/services",
     "/serviceaccounts",
     "apps/deployments",
+    "networking.k8s.io/networkpolicies",
     "policy/poddisruptionbudgets",
 ];
 
@@ -130,13 +132,14 @@ fn an_installed_controller_is_never_refused_reads_no_secret_of_others_and_writes
     // From here on the API server lets no pod in that has any privilege.
     let restricted = "pod-security.kubernetes.io/enforce=restricted";
     target.stage.kubectl.succeeds(["label", "namespace", NAMESPACE, restricted]);
+    isolate(&target.stage);
     let start = target.world();
 
-    target.breaks("2s");
+    target.breaks_routed("2s", &mirroring());
     target.awaits(SOON, "it is over", |it| is_let_go(it?).then_some(()));
     target.deletes();
     target.awaits(SOON, "it is gone", |it| it.is_none().then_some(()));
-    target.breaks("1m");
+    target.breaks_routed("1m", &mirroring());
     target.awaits(SOON, "it runs", |it| (state(it?) == Some("Started")).then_some(()));
     target.deletes();
     target.awaits(SOON, "it is gone", |it| it.is_none().then_some(()));
@@ -145,7 +148,13 @@ fn an_installed_controller_is_never_refused_reads_no_secret_of_others_and_writes
 
     let requests = requests(&control_plane.audit_log());
     let written: BTreeSet<&str> = requests.iter().filter(|it| !it.is_read()).map(|it| it.what.as_str()).collect();
-    for (verb, what) in [("patch", "/services"), ("patch", "apps/deployments"), ("create", "/secrets")] {
+    let done = [
+        ("patch", "/services"),
+        ("patch", "apps/deployments"),
+        ("create", "/secrets"),
+        ("delete", "networking.k8s.io/networkpolicies"),
+    ];
+    for (verb, what) in done {
         assert!(requests.iter().any(|it| it.verb == verb && it.what == what), "{verb} {what}: nothing was done");
     }
     for request in &requests {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{
     control_plane::registered,
     gateway::{Gateway, Side},
+    isolated::{isolate, mirroring},
     stage::{Controller, state},
     target::{Target, is_let_go},
 };
@@ -22,7 +23,7 @@ const AT_ONCE: usize = 4;
 /// How an Experiment ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// Its time is over; it is deleted when everything has been put back.
+    /// Its time is over; it is deleted when everything has been put back. Its Service is isolated, so that policies are made for it.
     Time,
     /// It is deleted while its faults are on.
     Deletion,
@@ -47,6 +48,9 @@ struct Life {
 impl Life {
     fn new(name: &str, end: End) -> Self {
         let target = Target::new(registered(), name);
+        if end == End::Time {
+            isolate(&target.stage);
+        }
         let gateway = Gateway::start(target.stage.kubeconfig(), name);
         let start = target.world();
         Self { target, gateway, end, start }
@@ -62,11 +66,10 @@ impl Life {
 
     /// From the creation of the Experiment until it is gone, or the controller is; gives the number of writes before its deletion.
     fn live(&self) -> usize {
-        let duration = match self.end {
-            End::Time => format!("{}s", DURATION.as_secs()),
-            End::Deletion => "1m".to_owned(),
-        };
-        self.target.breaks(&duration);
+        match self.end {
+            End::Time => self.target.breaks_routed(&format!("{}s", DURATION.as_secs()), &mirroring()),
+            End::Deletion => self.target.breaks("1m"),
+        }
         let is_due = |it: &Value| match self.end {
             End::Time => is_let_go(it),
             End::Deletion => state(it) == Some("Started"),

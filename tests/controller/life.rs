@@ -65,11 +65,11 @@ fn fields_that_have_no_effect_here_are_told_in_the_status_and_once_in_an_event()
         "spec": {"selector": {"app": "ratings"}, "ports": [{"port": 443}]},
     }));
     let tls = json!([{"service": {"name": "ratings"}, "certificateSecret": "ratings-tls"}]);
-    let routing = json!({"settle": "0s", "networkPolicy": "Mirror"});
+    let routing = json!({"settle": "0s"});
     let body = json!({"duration": "1s", "routing": routing, "tls": tls});
     stage.apply(&stage.experiment("warned", &json!({"spec": body})));
     let message = stage.awaits_reason("warned", "Accepted", "FieldsWithoutEffect");
-    for words in ["spec.spec.tls is noted", "use fault.connection", "spec.spec.routing.networkPolicy is noted"] {
+    for words in ["spec.spec.tls is noted", "use fault.connection"] {
         assert!(message.contains(words), "{message}");
     }
     let done = stage.awaits("warned", "Succeeded");

@@ -42,6 +42,7 @@ mod deletion;
 mod faults;
 mod halt;
 mod invalid;
+mod isolated;
 mod kept;
 mod leaders;
 mod life;

@@ -21,6 +21,7 @@ mod victims;
 mod changes;
 mod deaths;
 mod flips;
+mod isolated;
 mod nodes;
 mod on_one_bed;
 mod stops;

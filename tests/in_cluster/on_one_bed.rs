@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     bed::Bed,
-    changes, deaths, flips, nodes,
+    changes, deaths, flips, isolated, nodes,
     stage::{self, Stage},
     stops,
     tutorial::Tutorial,
@@ -34,6 +34,7 @@ const QUIET: [&[Scene]; 2] = [
         ("a Service is applied again while it is redirected", flips::applied_again),
         ("the target is deleted", changes::the_target_is_deleted),
         ("a Service stays routed behind the end", flips::kept_routed),
+        ("a Service that policies isolate is redirected", isolated::with_mirror),
     ],
 ];
 

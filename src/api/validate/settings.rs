@@ -7,7 +7,7 @@ use super::{
     Range, syntax,
 };
 use crate::{
-    experiment::{Limits, Reconnect, Routing, TlsTarget},
+    experiment::{Limits, NetworkPolicyMode, Reconnect, Routing, TlsTarget},
     plan::MAX_SERVICES,
     quantity::GoDuration,
 };
@@ -24,6 +24,7 @@ pub(super) struct RoutingRules {
     pub(super) settle: Duration,
     pub(super) reconnect: Reconnect,
     pub(super) keep_routed: Duration,
+    pub(super) network_policy: NetworkPolicyMode,
 }
 
 impl Pass<'_> {
@@ -71,6 +72,7 @@ impl Pass<'_> {
             keep_routed: within("keepRouted", given.keep_routed, Duration::ZERO, MAX_KEEP_ROUTED),
             settle: within("settle", given.settle, DEFAULT_SETTLE, MAX_SETTLE),
             reconnect: given.reconnect.unwrap_or_default(),
+            network_policy: given.network_policy.unwrap_or_default(),
         }
     }
 

@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use glooshot_api::{experiment::Reconnect, names::ServiceName, scenario::Scenario};
+use glooshot_api::{
+    experiment::{NetworkPolicyMode, Reconnect},
+    names::ServiceName,
+    scenario::Scenario,
+};
 use kube::{ResourceExt as _, api::DynamicObject};
 use tokio::{
     select,
@@ -124,6 +128,7 @@ fn scenario(object: &DynamicObject) -> Scenario {
         settle: Duration::ZERO,
         reconnect: Reconnect::None,
         keep_routed: Duration::ZERO,
+        network_policy: NetworkPolicyMode::Refuse,
     }
 }
 

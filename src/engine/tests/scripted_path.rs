@@ -9,7 +9,7 @@ use std::{
 };
 
 use glooshot_api::{
-    experiment::Reconnect,
+    experiment::{NetworkPolicyMode, Reconnect},
     failure_condition::{OnNoData, TrafficMetric},
     names::{Destination, ServiceName},
     plan::{Disruption, MatchRule},
@@ -201,6 +201,7 @@ pub(crate) fn scenario(triggers: Vec<TriggerRule>) -> Scenario {
         settle: Duration::from_secs(5),
         reconnect: Reconnect::None,
         keep_routed: Duration::ZERO,
+        network_policy: NetworkPolicyMode::Refuse,
     }
 }
 

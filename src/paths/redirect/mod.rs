@@ -11,6 +11,9 @@
 //! | `preflight` | whether a Service can be redirected; pure |
 //! | `ports`, `pods`, `amount` | what is read off Services, pods and quotas; pure |
 //! | `objects` | the origin, and the proxies with all that belongs to them; pure |
+//! | `isolation` | which NetworkPolicies isolate the pods of a Service, and which its proxies; pure |
+//! | `bypass` | callers whose own NetworkPolicies let them reach the pods only; pure |
+//! | `mirror` | NetworkPolicies of ours, by which the proxies let in whom the pods let in; pure |
 //! | `patch` | flip and restore, as patches; pure |
 //! | `steps` | what is done next on the way of one Service; pure |
 //! | `shifts` | Services that RoutingRules hold, and their guests |
@@ -23,16 +26,21 @@
 //! | `restart` | which workloads are restarted, and how far that has come; pure |
 //! | `keepers` | who keeps pods, read and restarted at the API server |
 //! | `reconnect` | callers made to connect anew, by a restart of what they call |
+//! | `isolated` | the way of a Service whose pods or proxies are isolated |
 //! | `guests` | a run on a Service that a RoutingRule holds |
 //! | `follow` | what happens by itself: plans follow the cluster, trips and foreign edits are told |
 //! | `rescue` | everything put back without a controller |
 //! | `path` | all of it as the engine's data path |
 
 mod amount;
+mod bypass;
 mod eyes;
 mod follow;
 mod guests;
+mod isolated;
+mod isolation;
 mod keepers;
+mod mirror;
 pub mod names;
 mod objects;
 mod orders;
@@ -133,6 +141,8 @@ pub struct Settings {
     pub image: String,
     /// Secrets, in the namespaces of the targets, with which it is pulled.
     pub pull_secrets: Vec<String>,
+    /// The namespace of the controllers.
+    pub namespace: String,
     /// Where they call the controllers: `host:port`.
     pub control_address: String,
     /// The authorities (PEM) that may have signed a controller's certificate.

@@ -31,10 +31,15 @@ pub const AUDIENCE: &str = "glooshot-control";
 const MAX_LABEL: usize = 63;
 const ORIGIN_SUFFIX: &str = "-glooshot";
 
-/// The name of the proxy for the Service with this uid (its Deployment, PodDisruptionBudget and ServiceAccount), which is also the
-/// value of every label that the Service selects by while it is redirected.
+/// The name of the proxy for the Service with this uid (its Deployment, PodDisruptionBudget, ServiceAccount and NetworkPolicy), which is
+/// also the value of every label that the Service selects by while it is redirected.
 pub fn proxy(service_uid: &str) -> String {
     format!("{US}-{:016x}", fnv1a(service_uid))
+}
+
+/// The name of the NetworkPolicy by which the pods of the Service with this uid let its proxies in.
+pub fn let_in(service_uid: &str) -> String {
+    format!("{}-target", proxy(service_uid))
 }
 
 /// The name of the Service that keeps the list of the real pods.

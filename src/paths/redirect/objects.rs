@@ -65,7 +65,7 @@ pub(super) struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    fn uid(&self) -> String {
+    pub(super) fn uid(&self) -> String {
         self.service.uid().unwrap_or_default()
     }
 
@@ -74,12 +74,12 @@ impl Parts<'_> {
         names::proxy(&self.uid())
     }
 
-    fn namespace(&self) -> String {
+    pub(super) fn namespace(&self) -> String {
         self.service.namespace().unwrap_or_default()
     }
 
     /// The metadata of an object of ours. It goes with the Service, and never keeps it from going.
-    fn metadata(&self, name: &str) -> Value {
+    pub(super) fn metadata(&self, name: &str) -> Value {
         let Owner { namespace, name: experiment, uid, kind: _ } = self.owner;
         json!({
             "name": name,
@@ -166,7 +166,7 @@ impl Parts<'_> {
                 "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
                 "selector": {"matchLabels": {SERVICE_UID: self.uid()}},
                 "template": {
-                    "metadata": {"labels": self.pod_labels(), "annotations": self.pod_annotations()},
+                    "metadata": {"labels": pod_labels(&self.uid(), self.selector), "annotations": self.pod_annotations()},
                     "spec": {
                         "serviceAccountName": self.name(),
                         "automountServiceAccountToken": false,
@@ -263,13 +263,6 @@ impl Parts<'_> {
         (METRICS_PORT..u16::MAX).find(|port| !is_taken(port)).unwrap_or(METRICS_PORT)
     }
 
-    fn pod_labels(&self) -> BTreeMap<String, String> {
-        let ours = [(MANAGED_BY, US.to_owned()), (SERVICE_UID, self.uid())];
-        let others = NOT_MESHED_LABELS.map(|(key, value)| (key, value.to_owned()));
-        let selected = self.selector.keys().map(|key| (key.clone(), self.name()));
-        ours.into_iter().chain(others).map(|(key, value)| (key.to_owned(), value)).chain(selected).collect()
-    }
-
     fn pod_annotations(&self) -> BTreeMap<String, String> {
         let ours = [(SERVICE, self.service.name_any()), (CONTROL_CA, self.settings.control_ca.clone())];
         let scraped =
@@ -279,8 +272,16 @@ impl Parts<'_> {
     }
 }
 
+/// The labels of the proxies for the Service with this uid, which selects by this while nothing redirects it.
+pub(super) fn pod_labels(service_uid: &str, selector: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let ours = [(MANAGED_BY, US.to_owned()), (SERVICE_UID, service_uid.to_owned())];
+    let others = NOT_MESHED_LABELS.map(|(key, value)| (key, value.to_owned()));
+    let selected = selector.keys().map(|key| (key.clone(), names::proxy(service_uid)));
+    ours.into_iter().chain(others).map(|(key, value)| (key.to_owned(), value)).chain(selected).collect()
+}
+
 /// The object that a text of ours means. Where `null` stands nothing is said.
-fn typed<T: DeserializeOwned>(object: Value) -> Result<T, serde_json::Error> {
+pub(super) fn typed<T: DeserializeOwned>(object: Value) -> Result<T, serde_json::Error> {
     serde_json::from_value(object)
 }
 

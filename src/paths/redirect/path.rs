@@ -22,7 +22,7 @@ use tokio::{
 use super::{
     Owner, Shared, Stage, Step,
     eyes::Eyes,
-    follow,
+    follow, isolated,
     orders::Orders,
     patch::{self, Selects},
     plan, pods,
@@ -166,6 +166,7 @@ impl RedirectPath {
         let all = targets.into_iter().map(|name| async {
             let seen = self.shared.world.look(&name, scenario.reconnect).await?;
             let wants = Wants::of(scenario, |destination| destination.service == name);
+            let wants = Wants { mirror: self.mirrors(scenario, &name), ..wants };
             let findings = preflight::inspect(&seen, &name.namespace, &name.name, &self.holder(&name), &wants);
             Ok((name, findings))
         });
@@ -222,14 +223,25 @@ impl RedirectPath {
                 Next::MakeProxies => {
                     self.may_write()?;
                     let origin = sight.origin.ok_or_else(|| error("the origin has no address"))?;
-                    self.shared.world.make_proxies(&target.parts(&self.owner, &self.shared.settings), origin).await?;
+                    let parts = target.parts(&self.owner, &self.shared.settings);
+                    if let Some(mirror) = &target.mirror {
+                        self.shared.world.make_policies(&parts, mirror).await?;
+                    }
+                    self.shared.world.make_proxies(&parts, origin).await?;
                     deployed = true;
                     continue;
+                }
+                Next::Flip if target.needs_policies() && since.elapsed() < isolated::IN_FORCE => {
+                    "NetworkPolicies to be in force on every node".to_owned()
                 }
                 Next::Flip => {
                     self.may_write()?;
                     self.shared.world.flip(&target.name, &target.uid, &self.owner, self.deadline).await?;
                     "the Service to select the proxies".to_owned()
+                }
+                Next::Probe if target.is_shut() && since.elapsed() > isolated::CALLERS => {
+                    self.goes_on_unseen(target);
+                    return Ok(());
                 }
                 Next::Probe => {
                     self.probe(target).await;
@@ -345,10 +357,12 @@ impl DataPath for RedirectPath {
                 pods = self.shared.world.pods(name, &patch::selector(&service)).await?;
             }
             let injected = scenario.max_injected.map(|total| plan::share(total, index, count));
-            let target = Target::new(service, &pods, callers.clone(), injected, self.holder(name))
+            let mut target = Target::new(service, &pods, callers.clone(), injected, self.holder(name))
                 .map_err(|why| error(format!("Service {name}: {why}")))?;
             if target.holder != self.owner {
                 self.find_origin(&target).await?;
+            } else if self.mirrors(scenario, name) {
+                target.mirror = Some(self.mirror(&target, &pods).await?);
             }
             targets.push(Arc::new(target));
         }

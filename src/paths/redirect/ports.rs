@@ -1,6 +1,6 @@
 //! The ports that a proxy has to listen on for a Service: its own target ports, as numbers. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::{
     api::core::v1::{Container, Pod, Service, ServicePort},
@@ -73,18 +73,18 @@ fn target(port: &ServicePort, pods: &[&Pod]) -> Result<(u16, Option<String>), Un
         Some(IntOrString::Int(target)) => Ok((number(*target)?, None)),
         Some(IntOrString::String(name)) => {
             // Pods may differ in the number; any will do, since Kubernetes looks for the name in our pods, too.
-            let numbers = pods.iter().flat_map(|pod| containers(pod)).filter_map(|container| {
-                let ports = container.ports.iter().flatten();
-                let named = ports.filter(|port| port.name.as_ref() == Some(name));
-                named
-                    .filter(|port| port.protocol.as_deref().is_none_or(|p| p == "TCP"))
-                    .map(|p| p.container_port)
-                    .next()
-            });
+            let numbers = pods.iter().flat_map(|pod| named(pod, name, "TCP"));
             let lowest = numbers.min().ok_or(Unlistenable::Unnamed { name: name.clone(), port: port.port })?;
             Ok((number(lowest)?, Some(name.clone())))
         }
     }
+}
+
+/// The numbers that a name of this protocol has in a pod.
+pub(super) fn named(pod: &Pod, name: &str, protocol: &str) -> BTreeSet<i32> {
+    let ports = containers(pod).flat_map(|container| container.ports.iter().flatten());
+    let of_protocol = ports.filter(|port| port.protocol.as_deref().unwrap_or("TCP") == protocol);
+    of_protocol.filter(|port| port.name.as_deref() == Some(name)).map(|port| port.container_port).collect()
 }
 
 /// The containers that serve in a pod: sidecars are among its init containers.

@@ -13,6 +13,7 @@ use kube::ResourceExt as _;
 use super::{
     Owner, Settings,
     eyes::Eyes,
+    mirror::Mirror,
     objects::Parts,
     orders::Inputs,
     patch,
@@ -47,6 +48,8 @@ pub(super) struct Target {
     /// No more than this many requests and connections are ever faulted at its proxies.
     max_injected: Option<u64>,
     origin: Mutex<Option<IpAddr>>,
+    /// NetworkPolicies of ours, where they are to stand for those of others.
+    pub(super) mirror: Option<Mirror>,
 }
 
 impl Target {
@@ -69,12 +72,23 @@ impl Target {
             callers,
             max_injected,
             origin: Mutex::default(),
+            mirror: None,
         })
     }
 
     /// What its objects are made of.
     pub(super) fn parts<'a>(&'a self, owner: &'a Owner, settings: &'a Settings) -> Parts<'a> {
         Parts { service: &self.service, selector: &self.selector, listens: &self.listens, owner, settings }
+    }
+
+    /// Policies of ours must be in force before callers come to its proxies.
+    pub(super) fn needs_policies(&self) -> bool {
+        self.mirror.as_ref().is_some_and(|mirror| mirror.proxies.is_some() || mirror.pods.is_some())
+    }
+
+    /// Not everybody may reach it, so perhaps not us.
+    pub(super) fn is_shut(&self) -> bool {
+        self.mirror.as_ref().is_some_and(|mirror| mirror.pods.is_some())
     }
 
     /// The address of its origin, once it is made.

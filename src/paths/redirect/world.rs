@@ -14,6 +14,7 @@ use k8s_openapi::{
     api::{
         apps::v1::Deployment,
         core::v1::{Namespace, Pod, Service, ServiceAccount},
+        networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -115,13 +116,18 @@ impl World {
             }
             (None, _) | (_, Reconnect::None) => Vec::new(),
         };
+        let policies = pages::objects(&Api::<NetworkPolicy>::all(self.client.clone()), ListParams::default()).await;
+        let policies = policies.map_err(|error| failed("NetworkPolicies cannot be listed", namespace, &error))?;
+        let (network_policies, policies_elsewhere) =
+            policies.into_iter().partition(|policy| policy.metadata.namespace.as_ref() == Some(namespace));
         Ok(Seen {
             service,
             origin: self.service(&origin).await?,
             namespace: labels.and_then(|it| it.metadata.labels).unwrap_or_default(),
             pods,
             keepers,
-            network_policies: self.all(namespace).await?,
+            network_policies,
+            policies_elsewhere,
             quotas: self.all(namespace).await?,
             // Only warnings come from these, so that a controller may do without the right to read them.
             autoscalers: self.all(namespace).await.unwrap_or_default(),
@@ -153,7 +159,7 @@ impl World {
         Ok(callers)
     }
 
-    async fn all<K>(&self, namespace: &str) -> Result<Vec<K>, PathError>
+    pub(super) async fn all<K>(&self, namespace: &str) -> Result<Vec<K>, PathError>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
     {
@@ -201,7 +207,7 @@ impl World {
         Ok(())
     }
 
-    async fn apply<K>(&self, object: &K) -> Result<K, PathError>
+    pub(super) async fn apply<K>(&self, object: &K) -> Result<K, PathError>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
     {
@@ -351,13 +357,14 @@ impl World {
                 break;
             }
         }
+        self.remove_policies(held, experiment_uid).await?;
         self.delete::<ServiceAccount>(namespace, &proxy, experiment_uid).await?;
         // Last: by it what is left is found again.
         self.delete::<Service>(namespace, &names::origin(&held.service.name), experiment_uid).await
     }
 
     /// Removes an object if it is still the Experiment's: a later one may have made its own under the same name.
-    async fn delete<K>(&self, namespace: &str, name: &str, experiment_uid: &str) -> Result<(), PathError>
+    pub(super) async fn delete<K>(&self, namespace: &str, name: &str, experiment_uid: &str) -> Result<(), PathError>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
     {
@@ -452,6 +459,6 @@ fn is_held(object: &ObjectMeta, experiment_uid: &str) -> bool {
     names::is_ours(object) && of.is_some_and(|uid| uid == experiment_uid)
 }
 
-fn unwritten(error: &serde_json::Error) -> PathError {
+pub(super) fn unwritten(error: &serde_json::Error) -> PathError {
     PathError { message: format!("an object of ours cannot be written down: {error}") }
 }

@@ -15,6 +15,7 @@ fn settings() -> Settings {
     Settings {
         image: "glooshot.local/glooshot:test".into(),
         pull_secrets: vec!["registry".into()],
+        namespace: "glooshot".into(),
         control_address: "glooshot-control.glooshot.svc:9443".into(),
         control_ca: "-----BEGIN CERTIFICATE-----".into(),
         replicas: 2,

@@ -88,7 +88,7 @@ fn a_caller_is_known_by_the_service_that_a_fault_names_or_else_by_its_applicatio
 /// A scenario with a fault on `ratings` from `reviews`, one on `details` from `front`, and a condition on each of two Services.
 fn scenario() -> Scenario {
     use glooshot_api::{
-        experiment::Reconnect,
+        experiment::{NetworkPolicyMode, Reconnect},
         failure_condition::{OnNoData, TrafficMetric},
         plan::{Disruption, MatchRule},
         quantity::{ComparisonOperator, Percent},
@@ -125,6 +125,7 @@ fn scenario() -> Scenario {
         settle: std::time::Duration::ZERO,
         reconnect: Reconnect::None,
         keep_routed: std::time::Duration::ZERO,
+        network_policy: NetworkPolicyMode::Refuse,
     }
 }
 

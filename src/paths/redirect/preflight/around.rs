@@ -1,4 +1,4 @@
-//! What is found around the Service: its pods, policies, quotas, autoscalers and monitors.
+//! What is found around the Service: its pods, quotas, autoscalers and monitors.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,13 @@ use k8s_openapi::{
     api::{
         autoscaling::v2::{HorizontalPodAutoscaler, MetricSpec},
         core::v1::{Pod, ResourceQuota, Service},
-        networking::v1::NetworkPolicy,
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::LabelSelector},
 };
-use kube::{
-    ResourceExt as _,
-    core::{DynamicObject, Selector, SelectorExt as _},
-};
+use kube::{ResourceExt as _, core::DynamicObject};
 
 use super::{
-    super::{amount::Amount, names, objects, patch, pods},
+    super::{amount::Amount, isolation::matches, objects, patch, pods},
     Findings, Reason, Seen,
 };
 
@@ -27,9 +23,6 @@ pub(super) fn inspect(seen: &Seen, service: &Service, findings: &mut Findings) {
     let selector = patch::original(service);
     let real: Vec<&Pod> = seen.pods.iter().filter(|pod| pods::is_selected(pod, &selector)).collect();
     mesh(seen, &real, findings);
-    for policy in &seen.network_policies {
-        network_policy(policy, service, &real, findings);
-    }
     for quota in &seen.quotas {
         quotas(quota, findings);
     }
@@ -65,43 +58,6 @@ fn mesh(seen: &Seen, real: &[&Pod], findings: &mut Findings) {
             Reason::MeshedPods,
             format!(
                 "its pods are in a mesh ({mesh}), which proxies outside it cannot enter; set targetMesh to that mesh"
-            ),
-        );
-    }
-}
-
-/// Policies that isolate the pods keep the proxies out; those that isolate the proxies keep callers, or the pods, from them.
-fn network_policy(policy: &NetworkPolicy, service: &Service, real: &[&Pod], findings: &mut Findings) {
-    let Some(spec) = &policy.spec else { return };
-    let selects = |labels: &BTreeMap<String, String>| spec.pod_selector.as_ref().is_none_or(|it| matches(it, labels));
-    // Without types a policy is one of ingress, and one of egress as well where it has such rules.
-    let is_of = |kind: &str, or: bool| spec.policy_types.as_ref().map_or(or, |types| types.iter().any(|it| it == kind));
-    let (ingress, egress) = (is_of("Ingress", true), is_of("Egress", spec.egress.is_some()));
-    let name = policy.name_any();
-    if ingress && real.iter().any(|pod| selects(pod.labels())) {
-        findings.error(
-            Reason::NetworkPolicy,
-            format!(
-                "NetworkPolicy {name} says who may reach its pods, and the proxies are not among them; let pods with the label \
-                 {}={} in",
-                names::MANAGED_BY,
-                names::US
-            ),
-        );
-    }
-    let ours: BTreeMap<String, String> = patch::selector(service)
-        .into_keys()
-        .map(|key| (key, names::proxy(&service.uid().unwrap_or_default())))
-        .chain([(names::MANAGED_BY.to_owned(), names::US.to_owned())])
-        .collect();
-    if (ingress || egress) && selects(&ours) {
-        findings.error(
-            Reason::NetworkPolicy,
-            format!(
-                "NetworkPolicy {name} isolates every pod of the namespace, so the proxies, too; let it leave out pods with the \
-                 label {}={}",
-                names::MANAGED_BY,
-                names::US
             ),
         );
     }
@@ -176,9 +132,4 @@ fn watches(monitor: &DynamicObject, service: &Service) -> bool {
         None => monitor.namespace().as_ref() == Some(&namespace),
     };
     is_there && matches(&selector, service.labels())
-}
-
-/// Whether a selector selects these labels. One that cannot be read is taken to select all: better one finding too many.
-fn matches(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
-    Selector::try_from(selector.clone()).map_or(true, |selector| selector.matches(labels))
 }

@@ -1,6 +1,7 @@
 //! Whether a Service can be redirected, and what its owner should know before it is: a list of findings. Pure.
 
 mod around;
+mod policies;
 mod restart;
 mod service;
 #[cfg(test)]
@@ -132,6 +133,8 @@ pub(super) struct Seen {
     pub keepers: Vec<Keeper>,
     /// All NetworkPolicies of the namespace.
     pub network_policies: Vec<NetworkPolicy>,
+    /// Those of all other namespaces.
+    pub policies_elsewhere: Vec<NetworkPolicy>,
     /// All quotas of the namespace.
     pub quotas: Vec<ResourceQuota>,
     /// All autoscalers of the namespace.
@@ -147,6 +150,8 @@ pub(super) struct Wants {
     pub(super) ports: Vec<u16>,
     /// Whether a request is changed or measured, for which it must be seen.
     pub(super) requests: bool,
+    /// Whether policies of ours are to stand for those that isolate its pods or its proxies.
+    pub(super) mirror: bool,
 }
 
 impl Wants {
@@ -186,6 +191,7 @@ pub(super) fn inspect(seen: &Seen, namespace: &str, name: &str, owner: &Owner, w
     };
     service::inspect(seen, service, owner, wants, &mut findings);
     around::inspect(seen, service, &mut findings);
+    policies::inspect(seen, service, owner, wants, &mut findings);
     restart::inspect(seen, &mut findings);
     findings.0.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.reason));
     findings.0

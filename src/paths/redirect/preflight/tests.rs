@@ -50,6 +50,7 @@ fn found(world: &Value, wants: &Wants) -> Vec<(Severity, Reason)> {
         namespace: from(world["namespace"].clone()),
         pods: from(world["pods"].clone()),
         network_policies: from(world["policies"].clone()),
+        policies_elsewhere: Vec::new(),
         quotas: from(world["quotas"].clone()),
         autoscalers: from(world["autoscalers"].clone()),
         service_monitors: from(world["monitors"].clone()),
@@ -63,7 +64,7 @@ fn found(world: &Value, wants: &Wants) -> Vec<(Severity, Reason)> {
 
 #[test]
 fn an_ordinary_service_has_no_findings() {
-    assert_eq!(found(&world(), &Wants { ports: vec![9080], requests: true }), []);
+    assert_eq!(found(&world(), &Wants { ports: vec![9080], requests: true, ..Wants::default() }), []);
 }
 
 /// What is the case, where it is in the world, and what is found.
@@ -282,7 +283,7 @@ fn everything_that_stands_against_a_redirection_is_found() {
             vec![(Warning, RestartGap)],
         ),
     ];
-    let wants = Wants { ports: vec![9080], requests: true };
+    let wants = Wants { ports: vec![9080], requests: true, ..Wants::default() };
     for (case, at, value, expected) in cases {
         let mut world = world();
         let (parent, key) = at.rsplit_once('/').unwrap();
