@@ -57,11 +57,6 @@ pub fn without_effect(body: &ExperimentBody, place: Place) -> Vec<WithoutEffect>
         ],
         Place::Cluster => vec![
             (
-                !body.tls.is_empty(),
-                "spec.spec.tls",
-                "TLS passes through the proxies unread; name a port without TLS, or use fault.connection, which needs to read nothing",
-            ),
-            (
                 // Refusing is what is done.
                 routing.is_some_and(|it| it.network_policy == Some(NetworkPolicyMode::Mirror)),
                 "spec.spec.routing.networkPolicy",
@@ -90,7 +85,7 @@ mod tests {
         let none: [&str; 0] = [];
         let table = [
             ("{}".to_owned(), none.to_vec(), none.to_vec()),
-            (tls.to_owned(), vec!["tls"], vec!["tls"]),
+            (tls.to_owned(), vec!["tls"], vec![]),
             (mesh.to_owned(), vec!["targetMesh"], vec![]),
             (routing(r#""settle": "5s""#), vec![], vec![]),
             (routing(r#""keepRouted": "5s""#), vec!["routing.keepRouted"], vec![]),

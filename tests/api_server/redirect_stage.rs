@@ -193,6 +193,7 @@ impl Stage {
             min_injected: 1,
             settle: Duration::ZERO,
             reconnect: Reconnect::None,
+            tls: Vec::new(),
         }
     }
 

@@ -123,6 +123,7 @@ fn scenario(object: &DynamicObject) -> Scenario {
         min_injected: 0,
         settle: Duration::ZERO,
         reconnect: Reconnect::None,
+        tls: Vec::new(),
     }
 }
 

@@ -189,6 +189,7 @@ pub(crate) fn scenario(triggers: Vec<TriggerRule>) -> Scenario {
         min_injected: 1,
         settle: Duration::from_secs(5),
         reconnect: Reconnect::None,
+        tls: Vec::new(),
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `record` | the annotation of a redirected Service; pure |
 //! | `preflight` | whether a Service can be redirected; pure |
 //! | `ports`, `pods`, `amount` | what is read off Services, pods and quotas; pure |
+//! | `tls` | what ends TLS at the proxies; pure |
 //! | `objects` | the origin, and the proxies with all that belongs to them; pure |
 //! | `patch` | flip and restore, as patches; pure |
 //! | `steps` | what is done next on the way of one Service; pure |
@@ -49,6 +50,7 @@ mod restart;
 mod shifts;
 mod steps;
 mod target;
+mod tls;
 mod vigil;
 mod world;
 

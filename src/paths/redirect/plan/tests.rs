@@ -124,6 +124,7 @@ fn scenario() -> Scenario {
         min_injected: 1,
         settle: std::time::Duration::ZERO,
         reconnect: Reconnect::None,
+        tls: Vec::new(),
     }
 }
 
