@@ -55,14 +55,12 @@ pub fn without_effect(body: &ExperimentBody, place: Place) -> Vec<WithoutEffect>
                 NOTHING_IS_ROUTED,
             ),
         ],
-        Place::Cluster => vec![
-            (
-                // Refusing is what is done.
-                routing.is_some_and(|it| it.network_policy == Some(NetworkPolicyMode::Mirror)),
-                "spec.spec.routing.networkPolicy",
-                "no policy is mirrored; let pods with the label app.kubernetes.io/managed-by=glooshot in by the policies that isolate the target",
-            ),
-        ],
+        Place::Cluster => vec![(
+            // Refusing is what is done.
+            routing.is_some_and(|it| it.network_policy == Some(NetworkPolicyMode::Mirror)),
+            "spec.spec.routing.networkPolicy",
+            "no policy is mirrored; let pods with the label app.kubernetes.io/managed-by=glooshot in by the policies that isolate the target",
+        )],
     };
     let set = all.into_iter().filter(|(is_set, ..)| *is_set);
     set.map(|(_, path, instead)| WithoutEffect { path, place, instead }).collect()

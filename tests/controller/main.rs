@@ -46,3 +46,4 @@ mod leaders;
 mod life;
 mod restarts;
 mod routing_rules;
+mod tls;

@@ -9,14 +9,7 @@ use super::{
     target::{Target, is_let_go},
     workload::{Workload, restarting},
 };
-use crate::{harness::patience::within, stage::Controller};
-
-/// A controller of the Service, whose own name is this.
-fn controller(target: &Target<'_>, name: &str) -> Controller {
-    let controller = target.stage.controller_at(target.stage.kubeconfig(), name, &target.control.to_string(), &[]);
-    controller.awaits_leading();
-    controller
-}
+use crate::harness::patience::within;
 
 /// What the Experiment waits for, as its status says it.
 fn waits_for(experiment: &Value) -> Option<&str> {
@@ -38,7 +31,7 @@ fn a_workload_is_restarted_once_also_when_the_controller_is_killed_and_its_owner
     let target = Target::new(registered(), "restarts-once");
     let workload = Workload::behind(&target.stage);
     let before = workload.now();
-    let first = controller(&target, "first");
+    let first = target.controller("first");
     target.breaks_routed("1m", &restarting());
     let restarted_for = workload.awaits_restart(SOON);
     let experiment = target.experiment().unwrap();
@@ -50,7 +43,7 @@ fn a_workload_is_restarted_once_also_when_the_controller_is_killed_and_its_owner
     let free = r#"--patch={"spec":{"holderIdentity":null}}"#;
     let system = &target.stage.system;
     target.stage.kubectl.succeeds(["patch", "lease", "glooshot-controller", "-n", system, "--type=merge", free]);
-    let second = controller(&target, "second");
+    let second = target.controller("second");
     within(SOON, "it goes on", || (second.metric("glooshot_controller_runs") > 0.0).then_some(()));
     // It says that only when it has looked, and has found nothing to do.
     awaits_waiting(&target, &target.experiment().unwrap()["metadata"]["resourceVersion"]);
@@ -73,7 +66,7 @@ fn a_workload_is_restarted_once_also_when_the_controller_is_killed_and_its_owner
 #[test]
 fn pods_that_nobody_would_replace_are_refused_before_anything_is_changed() {
     let target = Target::new(registered(), "restarts-refused");
-    let _controller = controller(&target, "one");
+    let _controller = target.controller("one");
     let start = target.world();
     target.breaks_routed("1m", &restarting());
     let over = target.awaits(SOON, "it is over", |it| it.filter(|it| is_let_go(it)).cloned());
@@ -90,7 +83,7 @@ fn an_experiment_that_waits_for_a_restart_is_stopped_or_deleted_without_waiting_
     let target = Target::new(registered(), "restarts-stopped");
     let workload = Workload::behind(&target.stage);
     let selector = |target: &Target<'_>| target.stage.get("service", "ratings").unwrap()["spec"]["selector"].clone();
-    let (original, _controller) = (selector(&target), controller(&target, "one"));
+    let (original, _controller) = (selector(&target), target.controller("one"));
     let halt = |halted: &str| {
         target.stage.apply(&json!({
             "apiVersion": "v1", "kind": "ConfigMap",
@@ -124,7 +117,7 @@ fn an_experiment_that_waits_for_a_restart_is_stopped_or_deleted_without_waiting_
 fn a_restart_that_somebody_takes_back_is_not_done_again() {
     let target = Target::new(registered(), "restarts-undone");
     let workload = Workload::behind(&target.stage);
-    let _controller = controller(&target, "one");
+    let _controller = target.controller("one");
     target.breaks_routed("1m", &restarting());
     workload.awaits_restart(SOON);
     awaits_waiting(&target, &Value::Null);
@@ -163,7 +156,7 @@ fn pods_of_stateful_sets_and_daemon_sets_are_restarted_as_well() {
         let patch = format!("--patch={}", json!({"metadata": {"ownerReferences": owner}}));
         stage.kubectl.succeeds(["patch", "pod", pod, "-n", namespace, "--type=merge", &patch]);
     }
-    let _controller = controller(&target, "one");
+    let _controller = target.controller("one");
     target.breaks_routed("1m", &restarting());
     let experiment = target.experiment().unwrap()["metadata"]["uid"].clone();
     for (kind, name, _) in sets {

@@ -19,7 +19,7 @@ use crate::{
     control_plane::ControlPlane,
     kubectl::comparable,
     kubelet::{Background, Kubelet, Tokens, connect, furnish, runtime},
-    stage::{Stage, is_over},
+    stage::{Controller, Stage, is_over},
 };
 
 /// Between two looks at the API server.
@@ -68,6 +68,14 @@ impl<'a> Target<'a> {
         let client = runtime.block_on(connect(kubeconfig.clone()));
         let kubelet = Kubelet::start(kubeconfig, name, control.to_string(), Tokens::default());
         Self { stage, control, runtime, client, _kubelet: kubelet }
+    }
+
+    /// A controller of the Service that leads, whose own name is this.
+    #[track_caller]
+    pub fn controller(&self, name: &str) -> Controller {
+        let controller = self.stage.controller_at(self.stage.kubeconfig(), name, &self.control.to_string(), &[]);
+        controller.awaits_leading();
+        controller
     }
 
     /// What the API server answers to a GET of this path; none if it knows no such thing.

@@ -12,7 +12,7 @@ use super::{
     bed::Bed,
     changes, deaths, flips, nodes,
     stage::{self, Stage},
-    stops,
+    stops, tls,
     tutorial::Tutorial,
     without_controllers,
 };
@@ -33,6 +33,7 @@ const QUIET: [&[Scene]; 2] = [
     &[
         ("a Service is applied again while it is redirected", flips::applied_again),
         ("the target is deleted", changes::the_target_is_deleted),
+        ("TLS ends at the proxies of a Service", tls::ends_at_the_proxies),
     ],
 ];
 

@@ -72,13 +72,15 @@ impl Pass<'_> {
         }
         let port = match (entry.port, destination.port) {
             (Some(written), Some(named)) if written != named => {
-                let message = format!("{written} is not the port that service names; leave it out, or write port: {named}");
+                let message =
+                    format!("{written} is not the port that service names; leave it out, or write port: {named}");
                 self.report(format!("{path}.port"), message);
                 return None;
             }
             (Some(port), _) | (None, Some(port)) => port,
             (None, None) => {
-                let all: Vec<u16> = ports.iter().map(|it| &it.port).filter(|it| it.service == service).map(|it| it.port).collect();
+                let all: Vec<u16> =
+                    ports.iter().map(|it| &it.port).filter(|it| it.service == service).map(|it| it.port).collect();
                 if let [only] = all.as_slice() {
                     *only
                 } else {

@@ -68,7 +68,8 @@ pub(super) fn obstacle(pod: &Pod) -> Option<String> {
     };
     let told = waiting.or_else(scheduling).filter(|told| !told.is_empty())?;
     // A volume that cannot be mounted is told in events alone; by then the pod has no network either.
-    let has_begun = status.conditions.iter().flatten().any(|it| it.type_ == "PodReadyToStartContainers" && it.status == "True");
+    let has_begun =
+        status.conditions.iter().flatten().any(|it| it.type_ == "PodReadyToStartContainers" && it.status == "True");
     let awaited = if told == "ContainerCreating" && !has_begun { tls::awaited(pod) } else { None };
     let awaited = awaited.map_or_else(String::new, |awaited| format!(": {awaited}"));
     Some(format!("pod {}: {told}{awaited}", pod.name_any()))
@@ -127,7 +128,9 @@ mod tests {
             pod["spec"] = json!({"containers": [], "volumes": volumes});
             obstacle(&serde_json::from_value(pod).unwrap()).unwrap()
         };
-        assert!(mounting("False").contains("ContainerCreating: it waits for its volumes: is there a Secret ratings-tls"));
+        assert!(
+            mounting("False").contains("ContainerCreating: it waits for its volumes: is there a Secret ratings-tls")
+        );
         assert_eq!(mounting("True"), "pod p: ContainerCreating");
         assert_eq!(obstacle(&pod(&json!({}), &creating("False"))).as_deref(), Some("pod p: ContainerCreating"));
     }

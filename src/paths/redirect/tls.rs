@@ -110,7 +110,9 @@ mod tests {
 
     #[test]
     fn what_a_pod_waits_for_is_told_by_name() {
-        let pod = |volumes: Value| serde_json::from_value::<Pod>(json!({"spec": {"containers": [], "volumes": volumes}})).unwrap();
+        let pod = |volumes: Value| {
+            serde_json::from_value::<Pod>(json!({"spec": {"containers": [], "volumes": volumes}})).unwrap()
+        };
         assert_eq!(awaited(&pod(json!([{"name": "control", "projected": {"sources": []}}]))), None);
         let volumes = json!([
             {"name": "certificate-443", "secret": {"secretName": "ratings-tls"}},

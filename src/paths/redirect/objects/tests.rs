@@ -136,7 +136,10 @@ fn certificates_are_mounted_key_by_key_and_named_to_the_proxies() {
     assert!(mounts.iter().all(|mount| mount["readOnly"] == true), "{mounts:?}");
     let names = ["certificate-443", "authority-443", "certificate-444", "certificate-445"];
     for (name, (volume, path)) in names.iter().zip(&mounted[1..]) {
-        assert_eq!((volume.as_str(), path.as_str()), (Some(*name), Some(format!("/var/run/glooshot-tls/{name}").as_str())));
+        assert_eq!(
+            (volume.as_str(), path.as_str()),
+            (Some(*name), Some(format!("/var/run/glooshot-tls/{name}").as_str()))
+        );
     }
     assert_eq!(mounted.len(), 1 + names.len());
     let arguments: Vec<&str> = container["args"].as_array().unwrap().iter().filter_map(Value::as_str).collect();

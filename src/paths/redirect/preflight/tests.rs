@@ -11,12 +11,7 @@ use super::{
 };
 
 fn owner() -> Owner {
-    Owner {
-        namespace: "bookinfo".into(),
-        name: "abort".into(),
-        uid: "e-1".into(),
-        kind: Holder::default(),
-    }
+    Owner { namespace: "bookinfo".into(), name: "abort".into(), uid: "e-1".into(), kind: Holder::default() }
 }
 
 fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
@@ -375,7 +370,10 @@ fn tls_ends_at_the_proxies_where_it_can_and_where_the_namespace_allows_it() {
         (
             "no such port",
             Wants { ports: vec![], requests: false, ..wants_tls(443, "other", by_ca()) },
-            Some((UnknownPort, "spec.spec.tls[0].port: the Service has no TCP port 443; it has 9080, as in port: 9080")),
+            Some((
+                UnknownPort,
+                "spec.spec.tls[0].port: the Service has no TCP port 443; it has 9080, as in port: 9080",
+            )),
         ),
         (
             "a Secret that is not allowed",
