@@ -66,7 +66,7 @@ pub struct ExperimentBody {
     /// How the target is routed through the proxy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routing: Option<Routing>,
-    /// TLS of the targets on the proxy path; without an entry TLS ports are passed through.
+    /// TLS of the targets on the proxy path, which ends at the proxies; without an entry it is passed through unread.
     #[schemars(length(max = 32))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tls: Vec<TlsTarget>,
@@ -141,14 +141,15 @@ pub enum NetworkPolicyMode {
 pub struct TlsTarget {
     /// The target, as in `destinationServices`.
     pub service: ResourceRef,
-    /// The Service's port.
+    /// The Service's port; may be left out where it has only one.
     #[schemars(range(min = 1))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    /// The Secret (`kubernetes.io/tls`) in the target's namespace that the proxy's pods mount to terminate TLS.
+    /// The Secret (`kubernetes.io/tls`) in the target's namespace that the proxy's pods mount to terminate TLS. The namespace
+    /// allows it by its annotation `glooshot.solo.io/tls-secrets`.
     #[schemars(length(min = 1, max = 253))]
     pub certificate_secret: String,
-    /// How the proxy speaks to the target's pods.
+    /// How the proxy speaks to the target's pods. Default: inside TLS again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<TlsUpstream>,
 }
@@ -160,11 +161,12 @@ pub struct TlsTarget {
     "plaintext excludes caConfigMap and serverName: plain HTTP has no certificate to check"
 ))]
 pub struct TlsUpstream {
-    /// The ConfigMap with the CA (`ca.crt`) that the pods' certificates are checked against.
+    /// The ConfigMap in the target's namespace with the CA (`ca.crt`) that the pods' certificates are checked against. Default: the
+    /// authorities that browsers trust.
     #[schemars(length(min = 1, max = 253))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_config_map: Option<String>,
-    /// The name that the pods' certificates are checked for.
+    /// The name that the pods' certificates are checked for. Default: `SERVICE.NAMESPACE.svc`.
     #[schemars(length(min = 1, max = 253))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_name: Option<String>,

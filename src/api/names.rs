@@ -37,6 +37,13 @@ pub struct ServiceName {
     pub name: String,
 }
 
+impl ServiceName {
+    /// The name by which it is found inside a cluster, and which certificates are for.
+    pub fn dns_name(&self) -> String {
+        format!("{}.{}.svc", self.name, self.namespace)
+    }
+}
+
 impl fmt::Display for ServiceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)

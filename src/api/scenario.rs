@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     experiment::{NetworkPolicyMode, Reconnect},
     failure_condition::{OnNoData, TrafficMetric},
-    names::{Destination, ServiceName},
+    names::{Destination, ServiceName, ServicePort},
     plan::{Disruption, MatchRule},
     quantity::{ComparisonOperator, Percent},
 };
@@ -37,6 +37,8 @@ pub struct Scenario {
     pub keep_routed: Duration,
     /// What is done where NetworkPolicies isolate the targets.
     pub network_policy: NetworkPolicyMode,
+    /// Where TLS ends at the proxies, in the order of the spec: each port of a target at most once.
+    pub tls: Vec<TlsRule>,
 }
 
 impl Scenario {
@@ -64,6 +66,31 @@ pub struct FaultRule {
     pub percentage: Percent,
     /// What is done to them.
     pub disruption: Disruption,
+}
+
+/// TLS of one port of a target that ends at its proxies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsRule {
+    /// The port of the Service. Whether it has such a port is not known here.
+    pub port: ServicePort,
+    /// The Secret with certificate and key, in the Service's namespace.
+    pub certificate_secret: String,
+    /// How the pods behind are spoken to.
+    pub upstream: UpstreamRule,
+}
+
+/// How pods are spoken to where the clients' TLS has ended before them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpstreamRule {
+    /// In plain HTTP.
+    Plaintext,
+    /// Inside TLS anew, with a certificate that is checked.
+    Tls {
+        /// The ConfigMap with the authorities that may have signed it, in the Service's namespace; without it those that browsers trust.
+        ca_config_map: Option<String>,
+        /// The name that it must be for.
+        server_name: String,
+    },
 }
 
 /// One failure condition of the spec.

@@ -8,6 +8,7 @@ mod fault;
 mod resource;
 mod settings;
 mod syntax;
+mod tls;
 
 use std::time::Duration;
 
@@ -137,9 +138,7 @@ impl<'a> Pass<'a> {
         let conditions = self.conditions(&body.failure_conditions, duration);
         let limits = self.limits(body.limits.as_ref(), body.faults.is_empty());
         let routing = self.routing(body.routing.as_ref());
-        self.tls(&body.tls);
-        Violations::check(self.found)?;
-        Ok(Scenario {
+        let mut scenario = Scenario {
             experiment: name,
             duration,
             faults,
@@ -151,7 +150,13 @@ impl<'a> Pass<'a> {
             reconnect: routing.reconnect,
             keep_routed: routing.keep_routed,
             network_policy: routing.network_policy,
-        })
+            tls: Vec::new(),
+        };
+        // Of faults and conditions with violations the targets are not known.
+        let targets = self.found.is_empty().then(|| scenario.services());
+        scenario.tls = self.tls(&body.tls, targets.as_ref());
+        Violations::check(self.found)?;
+        Ok(scenario)
     }
 
     fn report(&mut self, path: impl Into<String>, message: impl Into<String>) {

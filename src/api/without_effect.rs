@@ -41,27 +41,28 @@ impl fmt::Display for WithoutEffect {
 
 /// The fields of an experiment that have no effect in this place.
 pub fn without_effect(body: &ExperimentBody, place: Place) -> Vec<WithoutEffect> {
-    const NOTHING_IS_ROUTED: &str = "callers are given the address of the proxy, and nothing else is routed";
-    let routing = body.routing.as_ref();
-    let all = match place {
-        Place::Machine => vec![
-            (body.target_mesh.is_some(), "spec.spec.targetMesh", "the proxy in this process is the only data path"),
-            (!body.tls.is_empty(), "spec.spec.tls", "--tls names certificates here"),
-            (routing.is_some_and(|it| it.reconnect.is_some()), "spec.spec.routing.reconnect", NOTHING_IS_ROUTED),
-            (routing.is_some_and(|it| it.keep_routed.is_some()), "spec.spec.routing.keepRouted", NOTHING_IS_ROUTED),
-            (
-                routing.is_some_and(|it| it.network_policy.is_some()),
-                "spec.spec.routing.networkPolicy",
-                NOTHING_IS_ROUTED,
-            ),
-        ],
-        Place::Cluster => vec![(
-            !body.tls.is_empty(),
-            "spec.spec.tls",
-            "TLS passes through the proxies unread; name a port without TLS, or use fault.connection, which needs to read nothing",
-        )],
+    const ADDRESS: &str = "callers are given the address of the proxy, and nothing else is routed";
+    const NO_SERVICE: &str = "no Service goes through proxies, since there is neither a fault nor a traffic condition";
+    let triggers = body.failure_conditions.iter().filter_map(|condition| condition.trigger.as_ref());
+    let routes_nothing = body.faults.is_empty() && triggers.into_iter().all(|trigger| trigger.traffic.is_none());
+    let (always, of_routing) = match place {
+        Place::Machine => (
+            vec![
+                (body.target_mesh.is_some(), "spec.spec.targetMesh", "the proxy in this process is the only data path"),
+                (!body.tls.is_empty(), "spec.spec.tls", "--tls names certificates here"),
+            ],
+            Some(ADDRESS),
+        ),
+        Place::Cluster => (Vec::new(), routes_nothing.then_some(NO_SERVICE)),
     };
-    let set = all.into_iter().filter(|(is_set, ..)| *is_set);
+    let routing = body.routing.clone().unwrap_or_default();
+    let routing = [
+        (routing.reconnect.is_some(), "spec.spec.routing.reconnect"),
+        (routing.keep_routed.is_some(), "spec.spec.routing.keepRouted"),
+        (routing.network_policy.is_some(), "spec.spec.routing.networkPolicy"),
+    ];
+    let routing = of_routing.into_iter().flat_map(|why| routing.map(|(is_set, path)| (is_set, path, why)));
+    let set = always.into_iter().chain(routing).filter(|(is_set, ..)| *is_set);
     set.map(|(_, path, instead)| WithoutEffect { path, place, instead }).collect()
 }
 
@@ -79,15 +80,23 @@ mod tests {
         let tls = r#"{"tls": [{"service": {"name": "ratings"}, "certificateSecret": "ratings-tls"}]}"#;
         let mesh = r#"{"targetMesh": {"name": "glooshot-proxy", "namespace": "glooshot"}}"#;
         let routing = |field: &str| format!(r#"{{"routing": {{{field}}}}}"#);
+        let fault = r#"{"faults": [{}], "routing": {"keepRouted": "5s"}}"#;
+        let traffic = r#"{"failureConditions": [{"trigger": {"traffic": {}}}], "routing": {"keepRouted": "5s"}}"#;
+        let query = r#"{"failureConditions": [{"trigger": {"webhookUrl": "u"}}], "routing": {"keepRouted": "5s"}}"#;
+        let kept = || vec!["routing.keepRouted"];
+        let policy = || vec!["routing.networkPolicy"];
         let none: [&str; 0] = [];
         let table = [
             ("{}".to_owned(), none.to_vec(), none.to_vec()),
-            (tls.to_owned(), vec!["tls"], vec!["tls"]),
+            (tls.to_owned(), vec!["tls"], vec![]),
             (mesh.to_owned(), vec!["targetMesh"], vec![]),
             (routing(r#""settle": "5s""#), vec![], vec![]),
-            (routing(r#""keepRouted": "5s""#), vec!["routing.keepRouted"], vec![]),
-            (routing(r#""networkPolicy": "Refuse""#), vec!["routing.networkPolicy"], vec![]),
-            (routing(r#""networkPolicy": "Mirror""#), vec!["routing.networkPolicy"], vec![]),
+            (routing(r#""keepRouted": "5s""#), kept(), kept()),
+            (routing(r#""networkPolicy": "Mirror""#), policy(), policy()),
+            (routing(r#""reconnect": "None""#), vec!["routing.reconnect"], vec!["routing.reconnect"]),
+            (fault.to_owned(), kept(), vec![]),
+            (traffic.to_owned(), kept(), vec![]),
+            (query.to_owned(), kept(), kept()),
         ];
         for (spec, on_a_machine, in_a_cluster) in table {
             assert_eq!(found(&spec, Place::Machine), on_a_machine, "{spec}");

@@ -82,8 +82,7 @@ impl FromStr for UpstreamTlsOption {
         if rest == "plaintext" {
             return Ok(Self { port, trust: None });
         }
-        let default_name = format!("{}.{}.svc", port.service.name, port.service.namespace);
-        let mut trust = UpstreamTrust { ca: None, server_name: default_name };
+        let mut trust = UpstreamTrust { ca: None, server_name: port.service.dns_name() };
         for part in rest.split(',').filter(|part| !part.is_empty()) {
             match part.trim().split_once('=') {
                 Some(("ca", file)) if !file.is_empty() => trust.ca = Some(PathBuf::from(file)),

@@ -21,6 +21,13 @@ const SERVICES: &str = "glooshot-services";
 const WORKLOADS: &str = "glooshot-workloads";
 const PROXIES: &str = "glooshot-proxies";
 const RESTARTS: &str = "glooshot-restarts";
+/// What a proxy may be given, in the words of the policy.
+const SECRETS: &str = "those certificates (tls.crt and tls.key) that its namespace names in the annotation \
+                       glooshot.solo.io/tls-secrets, and nothing else";
+/// What it may do with what it is given.
+const SHOWN: &str = "a proxy shows nobody anything but its own token, and runs no other command";
+/// The Secrets that its namespace names.
+const CERTIFICATES: [&str; 2] = ["ratings-tls", "other.tls"];
 /// The workloads that it may restart.
 const KINDS: [&str; 3] = ["Deployment", "StatefulSet", "DaemonSet"];
 
@@ -38,6 +45,8 @@ pub fn enabled() -> &'static Enabled {
         let (owner, controller) = (ApiClient::of(registered()), ApiClient::acting_as(registered(), CONTROLLER));
         install(registered());
         let stage = Stage::new(registered(), NAMESPACE);
+        let certificates = format!("glooshot.solo.io/tls-secrets= {} ", CERTIFICATES.join(" , "));
+        stage.kubectl.succeeds(["annotate", "namespace", NAMESPACE, &certificates]);
         enable(registered(), NAMESPACE);
         stage.apply(&stage.manifest(&json!({"app": "ratings"}), None), &[]);
         let path = stage.path("abort");
@@ -348,7 +357,6 @@ fn its_deployments_are_proxies_without_any_privilege() {
     const CONTAINER: &str = "a proxy has one container, which runs `glooshot proxy` of the image";
     const NODE: &str = "a proxy has nothing of its node, an account of its own, and no rights in the API";
     const PRIVILEGE: &str = "a proxy runs without any privilege";
-    const SECRETS: &str = "a proxy is given its own token and what is written on its pod, and nothing else";
     let enabled = enabled();
     let deployment = enabled.deployment();
     let other = json!({"name": "other", "image": IMAGE, "args": ["proxy"]});
@@ -370,10 +378,24 @@ fn its_deployments_are_proxies_without_any_privilege() {
         // What a proxy is given it can be told to send to any address.
         ("volumes/1", json!({"name": "other", "secret": {"secretName": "other"}}), SECRETS),
         ("volumes/1", json!({"name": "other", "configMap": {"name": "other"}}), SECRETS),
+        ("volumes/1", json!({"name": "other", "emptyDir": {}}), SECRETS),
+        ("volumes/1", json!({"name": "other", "csi": {"driver": "secrets.test", "readOnly": true}}), SECRETS),
+        ("volumes/1", json!({"name": "other", "persistentVolumeClaim": {"claimName": "other"}}), SECRETS),
+        (
+            "volumes/1",
+            json!({"name": "other", "projected": {"sources": [{"secret": {"name": "ratings-tls"}}]}}),
+            SECRETS,
+        ),
         ("volumes/0/projected/sources/2", json!({"secret": {"name": "other"}}), SECRETS),
         ("volumes/0/projected/sources/0/serviceAccountToken/audience", json!("other"), SECRETS),
         ("containers/0/env", json!([{"name": "A", "value": "b"}]), SECRETS),
         ("containers/0/envFrom", json!([{"secretRef": {"name": "other"}}]), SECRETS),
+        ("containers/0/args", json!(["proxy", "--control-token", "/var/run/glooshot/token"]), SHOWN),
+        ("containers/0/args", json!(["proxy", "--control-token=/var/run/glooshot/other"]), SHOWN),
+        ("containers/0/lifecycle", json!({"postStart": {"exec": {"command": ["glooshot", "proxy"]}}}), SHOWN),
+        ("containers/0/livenessProbe", json!({"exec": {"command": ["glooshot", "proxy"]}}), SHOWN),
+        ("containers/0/readinessProbe", json!({"exec": {"command": ["glooshot", "proxy"]}}), SHOWN),
+        ("containers/0/startupProbe", json!({"exec": {"command": ["glooshot", "proxy"]}}), SHOWN),
         ("securityContext/seccompProfile/type", json!("Unconfined"), PRIVILEGE),
         ("containers/0/securityContext/seccompProfile", json!({"type": "Unconfined"}), PRIVILEGE),
         ("containers/0/securityContext/runAsNonRoot", json!(false), PRIVILEGE),
@@ -403,6 +425,92 @@ fn its_deployments_are_proxies_without_any_privilege() {
         }
         refused(enabled.creates(&changed), PROXIES, message, &format!("{field}: {value}"));
     }
+}
+
+/// A Deployment like this one whose proxies mount another volume, where ours would be.
+fn mounting(deployment: &Value, volume: &Value) -> Value {
+    let name = volume["name"].as_str().unwrap();
+    let mount = json!({"name": name, "mountPath": format!("/var/run/glooshot-tls/{name}"), "readOnly": true});
+    let mounted = with(deployment, "/spec/template/spec/volumes/1", volume.clone());
+    with(&mounted, "/spec/template/spec/containers/0/volumeMounts/1", mount)
+}
+
+#[test]
+fn its_proxies_mount_the_certificates_that_their_namespace_names_and_no_other_secret() {
+    let enabled = enabled();
+    let deployment = enabled.deployment();
+    let items = |keys: &[(&str, &str)]| {
+        keys.iter().map(|(key, path)| json!({"key": key, "path": path})).collect::<Vec<Value>>()
+    };
+    let secret = |name: &str, keys: &[(&str, &str)]| json!({"name": "certificate-443", "secret": {"secretName": name, "items": items(keys)}});
+    let authority = |keys: &[(&str, &str)]| json!({"name": "authority-443", "configMap": {"name": "ratings-ca", "items": items(keys)}});
+    let pair = [("tls.crt", "tls.crt"), ("tls.key", "tls.key")];
+    for volume in CERTIFICATES.map(|name| secret(name, &pair)).into_iter().chain([authority(&[("ca.crt", "ca.crt")])]) {
+        let answer = enabled.creates(&mounting(&deployment, &volume));
+        assert!(answer.is_ok(), "{volume}: {answer:?}");
+    }
+    let refusals = [
+        secret("other", &pair),
+        secret("ratings", &pair),
+        secret("ratings-tls,other.tls", &pair),
+        secret("ratings-tls", &[]),
+        secret("ratings-tls", &[("tls.crt", "tls.crt"), ("password", "password")]),
+        secret("ratings-tls", &[("tls.key", "token")]),
+        authority(&[]),
+        authority(&[("ca.crt", "ca.crt"), ("settings", "settings")]),
+        authority(&[("settings", "ca.crt")]),
+        authority(&[("ca.crt", "token")]),
+    ];
+    for volume in refusals {
+        refused(enabled.creates(&mounting(&deployment, &volume)), PROXIES, SECRETS, &volume.to_string());
+    }
+    // In the place of the token.
+    let mounted = mounting(&deployment, &secret("ratings-tls", &pair));
+    let mounts = "/spec/template/spec/containers/0/volumeMounts";
+    let elsewhere = [
+        (format!("{mounts}/1/mountPath"), json!("/var/run/glooshot/token")),
+        (format!("{mounts}/1/mountPath"), json!("/var/run/glooshot-tls/../glooshot")),
+        (format!("{mounts}/1/subPath"), json!("tls.key")),
+        (format!("{mounts}/1/subPathExpr"), json!("tls.key")),
+        (format!("{mounts}/0/mountPath"), json!("/var/run/other")),
+    ];
+    for (pointer, value) in elsewhere {
+        refused(
+            enabled.creates(&with(&mounted, &pointer, value.clone())),
+            PROXIES,
+            SHOWN,
+            &format!("{pointer}: {value}"),
+        );
+    }
+    let other =
+        json!({"name": "other", "projected": deployment["spec"]["template"]["spec"]["volumes"][0]["projected"]});
+    refused(enabled.creates(&mounting(&deployment, &other)), PROXIES, SECRETS, "another token");
+}
+
+#[test]
+fn what_a_namespace_does_not_allow_any_more_is_refused() {
+    let enabled = enabled();
+    let namespace = "policies-withdrawn";
+    let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+    enabled.owner.send("POST", "/api/v1/namespaces", "application/json", &object).unwrap();
+    enable(registered(), namespace);
+    let items = json!([{"key": "tls.crt", "path": "tls.crt"}, {"key": "tls.key", "path": "tls.key"}]);
+    let volume = json!({"name": "certificate-443", "secret": {"secretName": "ratings-tls", "items": items}});
+    let deployment = with(&mounting(&enabled.deployment(), &volume), "/metadata/namespace", json!(namespace));
+    let deployment = with(&deployment, "/metadata/ownerReferences", json!([]));
+    let path = format!("/apis/apps/v1/namespaces/{namespace}/deployments?dryRun=All");
+    let creates = || enabled.controller.send("POST", &path, "application/json", &deployment);
+    let annotate = |value: Value| {
+        let patch = json!({"metadata": {"annotations": {"glooshot.solo.io/tls-secrets": value}}});
+        let path = format!("/api/v1/namespaces/{namespace}");
+        enabled.owner.send("PATCH", &path, "application/merge-patch+json", &patch).unwrap();
+    };
+    let is_refused = || creates().err().filter(|status| status.message.contains(SECRETS));
+    within(SOON, "a namespace without the annotation allows nothing", is_refused);
+    annotate(json!("ratings-tls"));
+    within(SOON, "the namespace allows it", || creates().ok());
+    annotate(Value::Null);
+    within(SOON, "the namespace allows it no more", is_refused);
 }
 
 #[test]

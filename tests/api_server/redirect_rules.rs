@@ -1,7 +1,11 @@
 //! A Service that a RoutingRule holds, with and without an Experiment on it, at the real API server.
 
 use glooshot::{
-    api::{names::ServicePort, plan::SubsetWeight, scenario::Scenario},
+    api::{
+        names::ServicePort,
+        plan::SubsetWeight,
+        scenario::{Scenario, TlsRule, UpstreamRule},
+    },
     engine::data_path::DataPath as _,
     paths::redirect::{Holder, Owner, Shares},
 };
@@ -71,5 +75,31 @@ fn a_rule_on_a_service_that_an_experiment_holds_is_refused_until_that_is_over() 
     let again = stage.redirect.rule_path(owner(&stage), &shares(&stage)).unwrap();
     stage.wait(again.route(&scenario(&stage))).unwrap();
     stage.wait(again.restore()).unwrap();
+    stage.wait(stage.redirect.release(&stage.uid("rule"))).unwrap();
+}
+
+#[test]
+fn an_experiment_that_wants_tls_to_end_is_no_guest_of_a_rule_whose_proxies_have_no_certificate() {
+    let stage = Stage::new(registered(), "redirect-rule-tls");
+    stage.apply(&stage.manifest(&json!({"app": "ratings"}), None), &[]);
+    stage.kubectl.succeeds(["annotate", "namespace", &stage.namespace, "glooshot.solo.io/tls-secrets=ratings-tls"]);
+    let rule = stage.redirect.rule_path(owner(&stage), &shares(&stage)).unwrap();
+    stage.wait(rule.route(&scenario(&stage))).unwrap();
+    let held = stage.service();
+
+    let port = ServicePort { service: stage.service_name(), port: 9080 };
+    let tls = TlsRule { port, certificate_secret: "ratings-tls".into(), upstream: UpstreamRule::Plaintext };
+    let path = stage.path("abort");
+    let refused = stage.wait(path.route(&Scenario { tls: vec![tls], ..stage.scenario() })).unwrap_err();
+    for words in ["the routing rule redirect-rule-tls/rule holds this Service", "leave spec.spec.tls[0] out"] {
+        assert!(refused.message.contains(words), "{refused}");
+    }
+    stage.wait(path.restore()).unwrap();
+    assert_eq!(stage.service(), held);
+    // What wants no certificate is welcome.
+    let guest = stage.path("another");
+    stage.wait(guest.route(&stage.scenario())).unwrap();
+    stage.wait(guest.restore()).unwrap();
+    stage.wait(rule.restore()).unwrap();
     stage.wait(stage.redirect.release(&stage.uid("rule"))).unwrap();
 }

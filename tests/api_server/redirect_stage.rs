@@ -196,6 +196,7 @@ impl Stage {
             reconnect: Reconnect::None,
             keep_routed: Duration::ZERO,
             network_policy: NetworkPolicyMode::Refuse,
+            tls: Vec::new(),
         }
     }
 

@@ -60,16 +60,10 @@ fn events(stage: &Stage<'_>) -> Vec<String> {
 fn fields_that_have_no_effect_here_are_told_in_the_status_and_once_in_an_event() {
     let stage = Stage::new(registered(), "for-nothing");
     let _controller = stage.controller("one");
-    stage.apply(&json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "ratings", "namespace": stage.namespace},
-        "spec": {"selector": {"app": "ratings"}, "ports": [{"port": 443}]},
-    }));
-    let tls = json!([{"service": {"name": "ratings"}, "certificateSecret": "ratings-tls"}]);
-    let routing = json!({"settle": "0s"});
-    let body = json!({"duration": "1s", "routing": routing, "tls": tls});
-    stage.apply(&stage.experiment("warned", &json!({"spec": body})));
+    let routing = json!({"settle": "0s", "networkPolicy": "Mirror", "keepRouted": "1s"});
+    stage.apply(&stage.experiment("warned", &json!({"spec": {"duration": "1s", "routing": routing}})));
     let message = stage.awaits_reason("warned", "Accepted", "FieldsWithoutEffect");
-    for words in ["spec.spec.tls is noted", "use fault.connection"] {
+    for words in ["spec.spec.routing.networkPolicy is noted", "spec.spec.routing.keepRouted is noted", "no Service"] {
         assert!(message.contains(words), "{message}");
     }
     let done = stage.awaits("warned", "Succeeded");

@@ -48,3 +48,4 @@ mod leaders;
 mod life;
 mod restarts;
 mod routing_rules;
+mod tls;

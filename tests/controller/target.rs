@@ -70,6 +70,14 @@ impl<'a> Target<'a> {
         Self { stage, control, runtime, client, _kubelet: kubelet }
     }
 
+    /// A controller of the Service that leads, whose own name is this.
+    #[track_caller]
+    pub fn controller(&self, name: &str) -> Controller {
+        let controller = self.stage.controller_at(self.stage.kubeconfig(), name, &self.control.to_string(), &[]);
+        controller.awaits_leading();
+        controller
+    }
+
     /// What the API server answers to a GET of this path; none if it knows no such thing.
     pub fn get(&self, path: &str) -> Option<Value> {
         self.runtime.block_on(self.look(path))

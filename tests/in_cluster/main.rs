@@ -12,6 +12,9 @@ mod harness;
 
 // What the tests are made of.
 mod bed;
+#[allow(dead_code, reason = "another test binary uses the rest")]
+#[path = "../interop/peers/certificates.rs"]
+mod certificates;
 mod document;
 mod stage;
 mod traffic;
@@ -25,5 +28,6 @@ mod isolated;
 mod nodes;
 mod on_one_bed;
 mod stops;
+mod tls;
 mod tutorial;
 mod without_controllers;

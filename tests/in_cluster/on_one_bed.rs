@@ -12,7 +12,7 @@ use super::{
     bed::Bed,
     changes, deaths, flips, isolated, nodes,
     stage::{self, Stage},
-    stops,
+    stops, tls,
     tutorial::Tutorial,
     without_controllers,
 };
@@ -35,6 +35,7 @@ const QUIET: [&[Scene]; 2] = [
         ("the target is deleted", changes::the_target_is_deleted),
         ("a Service stays routed behind the end", flips::kept_routed),
         ("a Service that policies isolate is redirected", isolated::with_mirror),
+        ("TLS ends at the proxies of a Service", tls::ends_at_the_proxies),
     ],
 ];
 

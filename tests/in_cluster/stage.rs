@@ -112,14 +112,20 @@ impl<'a> Stage<'a> {
     /// A Service in front of the service, which answers.
     pub fn target(&self, name: &str, owner: Owner) -> Target {
         self.apply(&manifest(name), owner.flags());
-        let service = self.bed.get(&format!("service -n {} {name}", self.namespace));
-        let address = format!("{}:9080", service["spec"]["clusterIP"].as_str().unwrap()).parse().unwrap();
-        let target = Target { name: name.to_owned(), address, before: lasting(service), owner };
-        let traffic = Traffic::new_connections(address, 20);
+        let target = self.found(name, owner);
+        let traffic = Traffic::new_connections(target.address, 20);
         traffic.first(&Fate::Good, Instant::now(), PATIENCE);
         // Its requests from before may have failed.
         drop(traffic);
         target
+    }
+
+    /// A Service that is there, by its first port.
+    pub fn found(&self, name: &str, owner: Owner) -> Target {
+        let service = self.bed.get(&format!("service -n {} {name}", self.namespace));
+        let (ip, port) = (service["spec"]["clusterIP"].as_str().unwrap(), &service["spec"]["ports"][0]["port"]);
+        let address = format!("{ip}:{port}").parse().unwrap();
+        Target { name: name.to_owned(), address, before: lasting(service), owner }
     }
 
     /// The owner of the Service applies it again, unchanged; or somebody else does, with other flags.

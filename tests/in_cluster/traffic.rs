@@ -14,16 +14,21 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
+use rustls::pki_types::ServerName;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     task::JoinSet,
     time::{MissedTickBehavior, interval, timeout},
 };
+use tokio_rustls::TlsConnector;
 
-use crate::harness::{
-    patience::within,
-    wire::{self, Message, Parsed},
+use crate::{
+    certificates::Authority,
+    harness::{
+        patience::within,
+        wire::{self, Message, Parsed},
+    },
 };
 
 /// A request that has no answer by then has failed.
@@ -80,6 +85,24 @@ impl fmt::Display for Way {
     }
 }
 
+/// A connection, in the clear or inside TLS.
+trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<C: AsyncRead + AsyncWrite + Send + Unpin> Connection for C {}
+
+/// One that is open.
+struct Open {
+    from: SocketAddr,
+    stream: Box<dyn Connection>,
+}
+
+/// How clients speak inside TLS, and for whom the certificate must be.
+#[derive(Clone)]
+struct Tls {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
 /// Requests that are sent until this is finished or dropped.
 #[derive(Debug)]
 pub struct Traffic {
@@ -91,7 +114,14 @@ pub struct Traffic {
 impl Traffic {
     /// So many requests a second, each over a connection of its own.
     pub fn new_connections(to: SocketAddr, per_second: u64) -> Self {
-        Self::start(move |log, stop| one_connection_each(to, per_second, log, stop))
+        Self::start(move |log, stop| one_connection_each(to, None, per_second, log, stop))
+    }
+
+    /// The same inside TLS, by clients who trust `authority` to have signed a certificate for `name`.
+    pub fn new_sessions(to: SocketAddr, authority: &Authority, name: &str, per_second: u64) -> Self {
+        let connector = TlsConnector::from(Arc::new(authority.client(&["http/1.1"])));
+        let tls = Tls { connector, name: ServerName::try_from(name.to_owned()).unwrap() };
+        Self::start(move |log, stop| one_connection_each(to, Some(tls), per_second, log, stop))
     }
 
     /// Five requests a second over each of so many connections, which are all open when this returns.
@@ -275,7 +305,13 @@ const REPORTED: usize = 20;
 /// Between two phases of a run.
 const QUIET: Duration = Duration::from_secs(1);
 
-async fn one_connection_each(to: SocketAddr, per_second: u64, log: Arc<Mutex<Vec<Seen>>>, stop: Arc<AtomicBool>) {
+async fn one_connection_each(
+    to: SocketAddr,
+    tls: Option<Tls>,
+    per_second: u64,
+    log: Arc<Mutex<Vec<Seen>>>,
+    stop: Arc<AtomicBool>,
+) {
     let (began, mut sent) = (Instant::now(), 0);
     let mut requests = JoinSet::new();
     let mut beat = interval(Duration::from_millis(1));
@@ -284,9 +320,9 @@ async fn one_connection_each(to: SocketAddr, per_second: u64, log: Arc<Mutex<Vec
         // Those that are due; a late beat catches up.
         while sent < (began.elapsed().as_secs_f64() * per_second as f64) as u64 {
             sent += 1;
-            let log = log.clone();
+            let (log, tls) = (log.clone(), tls.clone());
             requests.spawn(async move {
-                let seen = ask(to, &mut None, "close").await;
+                let seen = ask(to, tls.as_ref(), &mut None, "close").await;
                 log.lock().unwrap().push(seen);
             });
         }
@@ -311,9 +347,9 @@ async fn keep_connections(
             let mut beat = interval(REST);
             while !stop.load(Ordering::Relaxed) {
                 beat.tick().await;
-                let mut seen = ask(to, &mut kept, "keep-alive").await;
+                let mut seen = ask(to, None, &mut kept, "keep-alive").await;
                 if again && seen.found_closed {
-                    seen = ask(to, &mut kept, "keep-alive").await;
+                    seen = ask(to, None, &mut kept, "keep-alive").await;
                 }
                 log.lock().unwrap().push(seen);
             }
@@ -332,14 +368,15 @@ fn fate(answer: &io::Result<Message>) -> Fate {
 }
 
 /// One request and its answer, over the connection that is kept, if there is one.
-async fn ask(to: SocketAddr, kept: &mut Option<TcpStream>, connection: &str) -> Seen {
+async fn ask(to: SocketAddr, tls: Option<&Tls>, kept: &mut Option<Open>, connection: &str) -> Seen {
     let request = format!("GET /ratings/7 HTTP/1.1\r\nHost: ratings\r\nConnection: {connection}\r\n\r\n");
     let sent = Instant::now();
     let mut way = Way { to, kept: kept.is_some(), connected: None };
     let mut bytes = Vec::new();
-    let exchanged = timeout(ANSWERED_WITHIN, exchange(kept.take(), request.as_bytes(), &mut way, &mut bytes)).await;
-    let answer = exchanged.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into())).map(|(answer, stream)| {
-        *kept = Some(stream).filter(|_| !answer.says_close());
+    let exchanged =
+        timeout(ANSWERED_WITHIN, exchange(kept.take(), tls, request.as_bytes(), &mut way, &mut bytes)).await;
+    let answer = exchanged.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into())).map(|(answer, open)| {
+        *kept = Some(open).filter(|_| !answer.says_close());
         answer
     });
     let is_closed = |error: &io::Error| CLOSED.contains(&error.kind());
@@ -348,26 +385,40 @@ async fn ask(to: SocketAddr, kept: &mut Option<TcpStream>, connection: &str) -> 
 }
 
 async fn exchange(
-    kept: Option<TcpStream>,
+    kept: Option<Open>,
+    tls: Option<&Tls>,
     request: &[u8],
     way: &mut Way,
     bytes: &mut Vec<u8>,
-) -> io::Result<(Message, TcpStream)> {
+) -> io::Result<(Message, Open)> {
     let began = Instant::now();
-    let mut stream = match kept {
-        Some(stream) => stream,
-        None => TcpStream::connect(way.to).await?,
+    let mut open = match kept {
+        Some(open) => open,
+        None => connect(tls, way).await?,
     };
-    way.connected = Some((stream.local_addr()?, began.elapsed()));
-    stream.write_all(request).await?;
+    way.connected.get_or_insert((open.from, began.elapsed()));
+    open.stream.write_all(request).await?;
     loop {
         match wire::response(bytes, "GET", false) {
-            Parsed::Whole(answer) => return Ok((*answer, stream)),
+            Parsed::Whole(answer) => return Ok((*answer, open)),
             Parsed::Broken(why) => return Err(io::Error::other(why)),
             Parsed::Partial => {}
         }
-        if stream.read_buf(bytes).await? == 0 {
+        if open.stream.read_buf(bytes).await? == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
     }
+}
+
+async fn connect(tls: Option<&Tls>, way: &mut Way) -> io::Result<Open> {
+    let began = Instant::now();
+    let stream = TcpStream::connect(way.to).await?;
+    let from = stream.local_addr()?;
+    // From here on it is the other end that is slow, not the network.
+    way.connected = Some((from, began.elapsed()));
+    let stream: Box<dyn Connection> = match tls {
+        None => Box::new(stream),
+        Some(Tls { connector, name }) => Box::new(connector.connect(name.clone(), stream).await?),
+    };
+    Ok(Open { from, stream })
 }

@@ -13,6 +13,7 @@ use glooshot_api::{
     experiment::Experiment,
     names::{KnownPort, ServiceName, ServicePort},
     plan::{Disruption, HeaderRule, HeaderValueRule, MatchRule, TextMatch},
+    scenario::{TlsRule, UpstreamRule},
     validate::{self, Violations},
 };
 use serde_json::{Value, json};
@@ -436,9 +437,72 @@ fn limits_routing_and_tls_stay_in_their_ranges() {
     refused(with_tls(tls("certificateSecret", json!("R TLS"))), "tls[0].certificateSecret", "is not a name");
     let plaintext = json!({"plaintext": true, "serverName": "r"});
     refused(with_tls(tls("upstream", plaintext)), "tls[0].upstream.plaintext", "no certificate to check");
+    let name = json!({"serverName": "R"});
+    refused(with_tls(tls("upstream", name)), "tls[0].upstream.serverName", "as in ratings.bookinfo.svc");
     let twice = json!([tls("port", json!(443)), tls("port", json!(443))]);
     refused(json!({ "tls": twice }), "tls[1]", "another entry");
     refused(json!({"targetMesh": {"name": "a b"}}), "targetMesh.name", "is not a name");
+}
+
+/// A fault on `shop` and one on `cart`, with these entries of `tls`, where `shop` has two ports, `cart` one, and `other` is no target.
+fn with_known_tls(entries: Value) -> Result<Vec<TlsRule>, Violations> {
+    let known = |name: &str, port: u16| KnownPort {
+        port: ServicePort { service: ServiceName { namespace: "bookinfo".into(), name: name.into() }, port },
+        subsets: vec!["v1".into()],
+    };
+    let ports = [known("shop", 443), known("shop", 8443), known("cart", 8443), known("other", 443)];
+    let targets = json!([{"name": "shop"}, {"name": "cart"}]);
+    let fault = json!({"destinationServices": targets, "fault": {"abort": {"httpStatus": 500}, "percentage": 50}});
+    let scenario = validate::validate(&experiment(json!({"faults": [fault], "tls": entries})), &ports)?;
+    Ok(scenario.tls)
+}
+
+#[test]
+fn tls_ends_for_ports_of_targets_and_is_checked_behind_unless_it_is_said_otherwise() {
+    let rules = with_known_tls(json!([
+        {"service": {"name": "cart"}, "certificateSecret": "a"},
+        {"service": {"name": "bookinfo-shop-443"}, "certificateSecret": "b", "upstream": {"plaintext": true}},
+        {"service": {"name": "shop"}, "port": 8443, "certificateSecret": "c",
+         "upstream": {"caConfigMap": "shop-ca", "serverName": "shop.test"}},
+        // Whether a Service has a port is for those to say who see it now.
+        {"service": {"name": "cart"}, "port": 9999, "certificateSecret": "d", "upstream": {"plaintext": false}},
+    ]))
+    .unwrap();
+    let told: Vec<(String, &str)> =
+        rules.iter().map(|rule| (rule.port.to_string(), rule.certificate_secret.as_str())).collect();
+    let expected = [("cart:8443", "a"), ("shop:443", "b"), ("shop:8443", "c"), ("cart:9999", "d")];
+    assert_eq!(told, expected.map(|(port, secret)| (format!("bookinfo/{port}"), secret)));
+    let checked = |ca: Option<&str>, name: &str| UpstreamRule::Tls {
+        ca_config_map: ca.map(str::to_owned),
+        server_name: name.to_owned(),
+    };
+    let upstreams: Vec<UpstreamRule> = rules.into_iter().map(|rule| rule.upstream).collect();
+    let by_default = checked(None, "cart.bookinfo.svc");
+    assert_eq!(
+        upstreams,
+        [by_default.clone(), UpstreamRule::Plaintext, checked(Some("shop-ca"), "shop.test"), by_default]
+    );
+}
+
+#[test]
+fn an_entry_of_tls_that_ends_nothing_is_told_with_what_to_write() {
+    let entry = |service: &str, port: Option<u16>| json!({"service": {"name": service}, "port": port, "certificateSecret": "s"});
+    let cases = [
+        (json!([entry("other", Some(443))]), "service", "bookinfo/other is no target"),
+        (json!([entry("other", Some(443))]), "service", "there is bookinfo/cart, bookinfo/shop"),
+        (json!([entry("bookinfo-shop-v1-443", None)]), "service", "as in {name: shop, namespace: bookinfo}"),
+        (json!([entry("bookinfo-shop-443", Some(8443))]), "port", "write port: 443"),
+        (json!([entry("shop", None)]), "port", "has several ports (443, 8443), as in port: 443"),
+        (json!([entry("missing", Some(443))]), "service", "is neither an upstream nor a Service"),
+    ];
+    for (entries, field, words) in cases {
+        let violations = lines(&with_known_tls(entries.clone()).unwrap_err());
+        assert_eq!(violations.len(), 1, "{entries}: {violations:#?}");
+        let message = violations[0].strip_prefix(&format!("spec.spec.tls[0].{field}: "));
+        assert!(message.is_some_and(|message| message.contains(words)), "{entries}: {violations:?}");
+    }
+    let twice = json!([entry("bookinfo-shop-443", None), entry("shop", Some(443))]);
+    assert!(lines(&with_known_tls(twice).unwrap_err())[0].starts_with("spec.spec.tls[1]: another entry"));
 }
 
 #[test]

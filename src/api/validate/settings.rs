@@ -1,14 +1,13 @@
-//! The rules of `limits`, `routing` and `tls`.
+//! The rules of `limits` and `routing`.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use super::{
     BODY, DEFAULT_MAX_CONCURRENT_DELAYS, DEFAULT_SETTLE, MAX_CONCURRENT_DELAYS, MAX_KEEP_ROUTED, MAX_SETTLE, Pass,
-    Range, syntax,
+    Range,
 };
 use crate::{
-    experiment::{Limits, NetworkPolicyMode, Reconnect, Routing, TlsTarget},
-    plan::MAX_SERVICES,
+    experiment::{Limits, NetworkPolicyMode, Reconnect, Routing},
     quantity::GoDuration,
 };
 
@@ -73,40 +72,6 @@ impl Pass<'_> {
             settle: within("settle", given.settle, DEFAULT_SETTLE, MAX_SETTLE),
             reconnect: given.reconnect.unwrap_or_default(),
             network_policy: given.network_policy.unwrap_or_default(),
-        }
-    }
-
-    /// `tls`: each port once, names that can be names.
-    pub(super) fn tls(&mut self, targets: &[TlsTarget]) {
-        self.bounded(&format!("{BODY}.tls"), targets.len(), MAX_SERVICES);
-        let mut seen = HashSet::new();
-        for (i, target) in targets.iter().enumerate() {
-            let path = format!("{BODY}.tls[{i}]");
-            let service = self.destination(&format!("{path}.service"), &target.service);
-            if target.port == Some(0) {
-                self.report(format!("{path}.port"), "must be from 1 to 65535, as in port: 443");
-            }
-            if service.is_some_and(|service| !seen.insert((service, target.port))) {
-                self.report(path.as_str(), "another entry is for the same service and port");
-            }
-            self.object_name(&format!("{path}.certificateSecret"), Some(&target.certificate_secret), "ratings-tls");
-            let Some(upstream) = &target.upstream else { continue };
-            self.object_name(&format!("{path}.upstream.caConfigMap"), upstream.ca_config_map.as_ref(), "ratings-ca");
-            let name = upstream.server_name.as_ref();
-            self.object_name(&format!("{path}.upstream.serverName"), name, "ratings.bookinfo.svc");
-            if upstream.plaintext == Some(true) && (upstream.ca_config_map.is_some() || upstream.server_name.is_some())
-            {
-                let message = "excludes caConfigMap and serverName: plain HTTP has no certificate to check";
-                self.report(format!("{path}.upstream.plaintext"), message);
-            }
-        }
-    }
-
-    fn object_name(&mut self, path: &str, name: Option<&String>, example: &str) {
-        if let Some(name) = name.filter(|name| !syntax::is_subdomain(name)) {
-            let message =
-                format!("{name:?} is not a name: small letters, digits, \"-\" and \".\" only, as in {example}");
-            self.report(path, message);
         }
     }
 }

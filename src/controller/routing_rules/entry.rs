@@ -129,6 +129,7 @@ fn scenario(object: &DynamicObject) -> Scenario {
         reconnect: Reconnect::None,
         keep_routed: Duration::ZERO,
         network_policy: NetworkPolicyMode::Refuse,
+        tls: Vec::new(),
     }
 }
 

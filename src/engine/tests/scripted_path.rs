@@ -202,6 +202,7 @@ pub(crate) fn scenario(triggers: Vec<TriggerRule>) -> Scenario {
         reconnect: Reconnect::None,
         keep_routed: Duration::ZERO,
         network_policy: NetworkPolicyMode::Refuse,
+        tls: Vec::new(),
     }
 }
 

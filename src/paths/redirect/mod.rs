@@ -10,6 +10,7 @@
 //! | `record` | the annotation of a redirected Service; pure |
 //! | `preflight` | whether a Service can be redirected; pure |
 //! | `ports`, `pods`, `amount` | what is read off Services, pods and quotas; pure |
+//! | `tls` | what ends TLS at the proxies; pure |
 //! | `objects` | the origin, and the proxies with all that belongs to them; pure |
 //! | `isolation` | which NetworkPolicies isolate the pods of a Service, and which its proxies; pure |
 //! | `bypass` | callers whose own NetworkPolicies let them reach the pods only; pure |
@@ -57,6 +58,7 @@ mod restart;
 mod shifts;
 mod steps;
 mod target;
+mod tls;
 mod vigil;
 mod world;
 

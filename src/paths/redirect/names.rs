@@ -24,6 +24,8 @@ pub const EXPERIMENT: &str = "glooshot.solo.io/experiment";
 pub const RESTARTED_FOR: &str = "glooshot.solo.io/restarted-for";
 /// On proxy pods: the authorities that may have signed a controller's certificate. They are public.
 pub const CONTROL_CA: &str = "glooshot.solo.io/control-ca";
+/// On a namespace, by whoever may say so: the Secrets that proxies in it may mount, as in `ratings-tls, other`.
+pub const TLS_SECRETS: &str = "glooshot.solo.io/tls-secrets";
 /// The audience of the token that proxies show to controllers.
 pub const AUDIENCE: &str = "glooshot-control";
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use glooshot_api::scenario::TlsRule;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{Service, ServiceAccount},
@@ -15,6 +16,7 @@ use super::{
     Owner, Settings,
     names::{self, AUDIENCE, CONTROL_CA, EXPERIMENT, EXPERIMENT_UID, MANAGED_BY, SERVICE, SERVICE_UID, US},
     ports::Listen,
+    tls,
 };
 
 /// Labels that keep others from putting containers of their own into our pods.
@@ -59,6 +61,8 @@ pub(super) struct Parts<'a> {
     pub(super) selector: &'a BTreeMap<String, String>,
     /// What the proxies listen on.
     pub(super) listens: &'a [Listen],
+    /// Where the clients' TLS ends at the proxies.
+    pub(super) tls: &'a [TlsRule],
     /// For whom it is redirected.
     pub(super) owner: &'a Owner,
     pub(super) settings: &'a Settings,
@@ -156,6 +160,14 @@ impl Parts<'_> {
         let lowest = self.listens.iter().map(|listen| listen.number).min().unwrap_or(UNPRIVILEGED);
         let sysctls = (lowest < UNPRIVILEGED)
             .then(|| json!([{"name": "net.ipv4.ip_unprivileged_port_start", "value": lowest.to_string()}]));
+        let control = json!({"name": "control", "projected": {"defaultMode": 0o444, "sources": [
+            {"serviceAccountToken": {"audience": AUDIENCE, "expirationSeconds": 3600, "path": "token"}},
+            {"downwardAPI": {"items": [{
+                "path": "ca.pem",
+                "fieldRef": {"fieldPath": format!("metadata.annotations['{CONTROL_CA}']")},
+            }]}},
+        ]}});
+        let volumes: Vec<Value> = std::iter::once(control).chain(tls::volumes(self.tls)).collect();
         typed(json!({
             "apiVersion": "apps/v1",
             "kind": "Deployment",
@@ -181,13 +193,7 @@ impl Parts<'_> {
                         "topologySpreadConstraints":
                             [spread("kubernetes.io/hostname"), spread("topology.kubernetes.io/zone")],
                         "containers": [self.container(origin)],
-                        "volumes": [{"name": "control", "projected": {"defaultMode": 0o444, "sources": [
-                            {"serviceAccountToken": {"audience": AUDIENCE, "expirationSeconds": 3600, "path": "token"}},
-                            {"downwardAPI": {"items": [{
-                                "path": "ca.pem",
-                                "fieldRef": {"fieldPath": format!("metadata.annotations['{CONTROL_CA}']")},
-                            }]}},
-                        ]}}],
+                        "volumes": volumes,
                     },
                 },
             },
@@ -208,6 +214,8 @@ impl Parts<'_> {
         let unnamed = self.listens.iter().filter(|listen| listen.names.is_empty());
         let unnamed = unnamed.map(|listen| json!({"containerPort": listen.number, "protocol": "TCP"}));
         let admin = json!({"containerPort": metrics, "protocol": "TCP"});
+        let control = json!({"name": "control", "mountPath": FILES, "readOnly": true});
+        let mounts: Vec<Value> = std::iter::once(control).chain(tls::mounts(self.tls)).collect();
         json!({
             "name": "proxy",
             "image": self.settings.image,
@@ -223,7 +231,7 @@ impl Parts<'_> {
             },
             "readinessProbe": probe("/readyz", 1, 2),
             "livenessProbe": probe("/healthz", 5, 3),
-            "volumeMounts": [{"name": "control", "mountPath": FILES, "readOnly": true}],
+            "volumeMounts": mounts,
         })
     }
 
@@ -243,11 +251,13 @@ impl Parts<'_> {
             ("--control", address.clone()),
             ("--control-name", name.to_owned()),
             ("--control-ca", format!("{FILES}/ca.pem")),
-            ("--control-token", format!("{FILES}/token")),
         ];
+        let rest = rest.into_iter().flat_map(|(option, value)| [option.to_owned(), value]);
+        // In one argument, so that an admission policy can tell that no other file is shown to anybody.
+        let token = format!("--control-token={FILES}/token");
         // Behind the image's entry point, which is glooshot.
         let command = std::iter::once("proxy".to_owned());
-        command.chain(routes).chain(rest.into_iter().flat_map(|(option, value)| [option.to_owned(), value])).collect()
+        command.chain(routes).chain(tls::options(self.tls)).chain(rest).chain([token]).collect()
     }
 
     /// Every address of the pod; of both families only where the Service has both, since a node may know but one.

@@ -165,8 +165,7 @@ impl RedirectPath {
         let targets = self.names(scenario);
         let all = targets.into_iter().map(|name| async {
             let seen = self.shared.world.look(&name, scenario.reconnect).await?;
-            let wants = Wants::of(scenario, |destination| destination.service == name);
-            let wants = Wants { mirror: self.mirrors(scenario, &name), ..wants };
+            let wants = Wants { mirror: self.mirrors(scenario, &name), ..Wants::of(scenario, &name) };
             let findings = preflight::inspect(&seen, &name.namespace, &name.name, &self.holder(&name), &wants);
             Ok((name, findings))
         });
@@ -357,7 +356,7 @@ impl DataPath for RedirectPath {
                 pods = self.shared.world.pods(name, &patch::selector(&service)).await?;
             }
             let injected = scenario.max_injected.map(|total| plan::share(total, index, count));
-            let mut target = Target::new(service, &pods, callers.clone(), injected, self.holder(name))
+            let mut target = Target::new(service, &pods, scenario, callers.clone(), injected, self.holder(name))
                 .map_err(|why| error(format!("Service {name}: {why}")))?;
             if target.holder != self.owner {
                 self.find_origin(&target).await?;

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
+use super::tls;
+
 /// Labels that controllers write: they tell pods of one version apart.
 const OF_CONTROLLERS: [&str; 3] = ["pod-template-hash", "controller-revision-hash", "pod-template-generation"];
 
@@ -65,7 +67,12 @@ pub(super) fn obstacle(pod: &Pod) -> Option<String> {
             .next()
     };
     let told = waiting.or_else(scheduling).filter(|told| !told.is_empty())?;
-    Some(format!("pod {}: {told}", pod.name_any()))
+    // A volume that cannot be mounted is told in events alone; by then the pod has no network either.
+    let has_begun =
+        status.conditions.iter().flatten().any(|it| it.type_ == "PodReadyToStartContainers" && it.status == "True");
+    let awaited = if told == "ContainerCreating" && !has_begun { tls::awaited(pod) } else { None };
+    let awaited = awaited.map_or_else(String::new, |awaited| format!(": {awaited}"));
+    Some(format!("pod {}: {told}{awaited}", pod.name_any()))
 }
 
 #[cfg(test)]
@@ -102,5 +109,29 @@ mod tests {
         let scheduling = json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "full"}]});
         assert_eq!(obstacle(&pod(&json!({}), &scheduling)).as_deref(), Some("pod p: Unschedulable: full"));
         assert_eq!(obstacle(&pod(&json!({}), &json!({}))), None);
+    }
+
+    #[test]
+    fn what_a_pod_waits_for_is_told_until_it_may_start_containers() {
+        let creating = |ready: &str| {
+            json!({
+                "containerStatuses": [{
+                    "name": "proxy", "ready": false, "restartCount": 0, "image": "i", "imageID": "",
+                    "state": {"waiting": {"reason": "ContainerCreating"}},
+                }],
+                "conditions": [{"type": "PodReadyToStartContainers", "status": ready}],
+            })
+        };
+        let mounting = |ready: &str| {
+            let mut pod = serde_json::to_value(pod(&json!({}), &creating(ready))).unwrap();
+            let volumes = json!([{"name": "certificate-443", "secret": {"secretName": "ratings-tls"}}]);
+            pod["spec"] = json!({"containers": [], "volumes": volumes});
+            obstacle(&serde_json::from_value(pod).unwrap()).unwrap()
+        };
+        assert!(
+            mounting("False").contains("ContainerCreating: it waits for its volumes: is there a Secret ratings-tls")
+        );
+        assert_eq!(mounting("True"), "pod p: ContainerCreating");
+        assert_eq!(obstacle(&pod(&json!({}), &creating("False"))).as_deref(), Some("pod p: ContainerCreating"));
     }
 }

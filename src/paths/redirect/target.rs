@@ -6,7 +6,11 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use glooshot_api::{names::ServiceName, plan::PlannedRoute, scenario::Scenario};
+use glooshot_api::{
+    names::ServiceName,
+    plan::PlannedRoute,
+    scenario::{Scenario, TlsRule},
+};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt as _;
 
@@ -44,6 +48,8 @@ pub(super) struct Target {
     /// What it selects while nothing redirects it.
     selector: BTreeMap<String, String>,
     pub(super) listens: Vec<Listen>,
+    /// Where TLS ends at its proxies.
+    tls: Vec<TlsRule>,
     callers: Vec<Caller>,
     /// No more than this many requests and connections are ever faulted at its proxies.
     max_injected: Option<u64>,
@@ -57,13 +63,16 @@ impl Target {
     pub(super) fn new(
         service: Service,
         pods: &[Pod],
+        scenario: &Scenario,
         callers: Vec<Caller>,
         max_injected: Option<u64>,
         holder: Owner,
     ) -> Result<Self, Unlistenable> {
         let ready: Vec<&Pod> = pods.iter().filter(|pod| pods::is_ready(pod)).collect();
+        let name = ServiceName { namespace: service.namespace().unwrap_or_default(), name: service.name_any() };
         Ok(Self {
-            name: ServiceName { namespace: service.namespace().unwrap_or_default(), name: service.name_any() },
+            tls: scenario.tls.iter().filter(|rule| rule.port.service == name).cloned().collect(),
+            name,
             uid: service.uid().unwrap_or_default(),
             holder,
             selector: patch::original(&service),
@@ -78,7 +87,8 @@ impl Target {
 
     /// What its objects are made of.
     pub(super) fn parts<'a>(&'a self, owner: &'a Owner, settings: &'a Settings) -> Parts<'a> {
-        Parts { service: &self.service, selector: &self.selector, listens: &self.listens, owner, settings }
+        let Self { service, selector, listens, tls, .. } = self;
+        Parts { service, selector, listens, tls, owner, settings }
     }
 
     /// Policies of ours must be in force before callers come to its proxies.

@@ -105,8 +105,8 @@ impl World {
         let namespace = &name.namespace;
         let service = self.service(name).await?;
         let origin = ServiceName { namespace: namespace.clone(), name: names::origin(&name.name) };
-        let labels = Api::<Namespace>::all(self.client.clone()).get_opt(namespace).await;
-        let labels = labels.map_err(|error| failed("the namespace cannot be read", namespace, &error))?;
+        let around = Api::<Namespace>::all(self.client.clone()).get_opt(namespace).await;
+        let around = around.map_err(|error| failed("the namespace cannot be read", namespace, &error))?;
         let pods: Vec<Pod> = self.all(namespace).await?;
         let keepers = match (&service, reconnect) {
             (Some(service), Reconnect::RestartTargets) => {
@@ -123,7 +123,7 @@ impl World {
         Ok(Seen {
             service,
             origin: self.service(&origin).await?,
-            namespace: labels.and_then(|it| it.metadata.labels).unwrap_or_default(),
+            namespace: around.map(|it| it.metadata).unwrap_or_default(),
             pods,
             keepers,
             network_policies,

@@ -1,9 +1,9 @@
 //! An authority of a test's own, and the files with what it has issued.
 
-use std::{fs, os::unix::fs::symlink};
+use std::{fs, os::unix::fs::symlink, sync::Arc};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
-use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
 use tempfile::TempDir;
 
 /// An authority whose own certificate is in a file.
@@ -28,9 +28,16 @@ impl Authority {
         self.folder.path().join("ca.pem").to_str().unwrap().to_owned()
     }
 
-    /// Its certificate.
-    pub fn certificate(&self) -> CertificateDer<'static> {
-        self.issuer.der().clone()
+    /// The configuration of a client that trusts it alone, and offers `protocols` by ALPN.
+    pub fn client(&self, protocols: &[&str]) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider);
+        let mut config =
+            builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        config
     }
 
     /// A certificate for `name`.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, ClientConnection, Error, RootCertStore, StreamOwned,
+    ClientConnection, Error, StreamOwned,
     pki_types::{CertificateDer, ServerName},
 };
 
@@ -32,7 +32,7 @@ impl TlsClient {
         name: &str,
         protocols: &[&str],
     ) -> Result<Self, std::io::Error> {
-        let config = Arc::new(config(authority, protocols));
+        let config = Arc::new(authority.client(protocols));
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let mut session = ClientConnection::new(config, name).unwrap();
         let mut socket = TcpStream::connect(address)?;
@@ -82,18 +82,6 @@ impl TlsClient {
     pub fn into_stream(self) -> StreamOwned<ClientConnection, TcpStream> {
         self.stream
     }
-}
-
-/// A client's configuration that trusts `authority` alone, and offers `protocols`.
-pub fn config(authority: &Authority, protocols: &[&str]) -> ClientConfig {
-    let mut roots = RootCertStore::empty();
-    roots.add(authority.certificate()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider);
-    let mut config =
-        builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-    config
 }
 
 /// The TLS alert that ended a handshake, if one did.

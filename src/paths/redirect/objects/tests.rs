@@ -1,3 +1,8 @@
+use glooshot_api::{
+    names::{ServiceName, ServicePort},
+    scenario::UpstreamRule,
+};
+
 use super::*;
 
 const UID: &str = "0a1b2c3d-0000-0000-0000-000000000000";
@@ -24,6 +29,11 @@ fn settings() -> Settings {
 
 /// The proxies and the origin of a Service with these ports.
 fn made(families: &[&str], listens: &[Listen]) -> (Value, Value) {
+    made_with_tls(families, listens, &[])
+}
+
+/// The same, where TLS ends at the proxies.
+fn made_with_tls(families: &[&str], listens: &[Listen], tls: &[TlsRule]) -> (Value, Value) {
     let ports: Vec<Value> =
         listens.iter().map(|it| json!({"port": it.service_port, "name": format!("p{}", it.service_port)})).collect();
     let service: Service = serde_json::from_value(json!({
@@ -33,7 +43,7 @@ fn made(families: &[&str], listens: &[Listen]) -> (Value, Value) {
     .unwrap();
     let selector = BTreeMap::from([("app".to_owned(), "ratings".to_owned()), ("tier".to_owned(), "back".to_owned())]);
     let (owner, settings) = (owner(), settings());
-    let parts = Parts { service: &service, selector: &selector, listens, owner: &owner, settings: &settings };
+    let parts = Parts { service: &service, selector: &selector, listens, tls, owner: &owner, settings: &settings };
     let deployment = parts.deployment([10, 96, 0, 7].into()).unwrap();
     (serde_json::to_value(deployment).unwrap(), serde_json::to_value(parts.origin().unwrap()).unwrap())
 }
@@ -93,6 +103,64 @@ fn proxies_have_no_right_and_no_privilege() {
     let volumes = spec["volumes"].as_array().unwrap();
     assert_eq!(volumes.len(), 1, "{volumes:?}");
     assert_eq!(volumes[0]["projected"]["sources"][0]["serviceAccountToken"]["audience"], AUDIENCE);
+}
+
+#[test]
+fn certificates_are_mounted_key_by_key_and_named_to_the_proxies() {
+    let rule = |port: u16, upstream: UpstreamRule| TlsRule {
+        port: ServicePort { service: ServiceName { namespace: "bookinfo".into(), name: "ratings".into() }, port },
+        certificate_secret: format!("ratings-{port}"),
+        upstream,
+    };
+    let checked = |ca: Option<&str>| UpstreamRule::Tls {
+        ca_config_map: ca.map(str::to_owned),
+        server_name: "ratings.test".to_owned(),
+    };
+    let rules = [rule(443, checked(Some("ratings-ca"))), rule(444, UpstreamRule::Plaintext), rule(445, checked(None))];
+    let listens = [443, 444, 445].map(|port| listen(port + 8000, port, &[]));
+    let (deployment, _) = made_with_tls(&["IPv4"], &listens, &rules);
+    let spec = &deployment["spec"]["template"]["spec"];
+    let secret = |port: u16| {
+        json!({"name": format!("certificate-{port}"), "secret": {
+            "secretName": format!("ratings-{port}"), "defaultMode": 0o444,
+            "items": [{"key": "tls.crt", "path": "tls.crt"}, {"key": "tls.key", "path": "tls.key"}],
+        }})
+    };
+    let authority = json!({"name": "authority-443", "configMap": {
+        "name": "ratings-ca", "defaultMode": 0o444, "items": [{"key": "ca.crt", "path": "ca.crt"}],
+    }});
+    let volumes = spec["volumes"].as_array().unwrap();
+    assert_eq!(volumes[1..], [secret(443), authority, secret(444), secret(445)]);
+    let container = &spec["containers"][0];
+    let mounts = container["volumeMounts"].as_array().unwrap();
+    let mounted: Vec<(&Value, &Value)> = mounts.iter().map(|mount| (&mount["name"], &mount["mountPath"])).collect();
+    assert!(mounts.iter().all(|mount| mount["readOnly"] == true), "{mounts:?}");
+    let names = ["certificate-443", "authority-443", "certificate-444", "certificate-445"];
+    for (name, (volume, path)) in names.iter().zip(&mounted[1..]) {
+        assert_eq!(
+            (volume.as_str(), path.as_str()),
+            (Some(*name), Some(format!("/var/run/glooshot-tls/{name}").as_str()))
+        );
+    }
+    assert_eq!(mounted.len(), 1 + names.len());
+    let arguments: Vec<&str> = container["args"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let files = "/var/run/glooshot-tls";
+    let pair = |port: u16| {
+        let own = format!("{files}/certificate-{port}");
+        format!("bookinfo/ratings:{port}={own}/tls.crt,{own}/tls.key")
+    };
+    let expected = [
+        ("--tls", pair(443)),
+        ("--upstream-tls", format!("bookinfo/ratings:443=ca={files}/authority-443/ca.crt,name=ratings.test")),
+        ("--tls", pair(444)),
+        ("--upstream-tls", "bookinfo/ratings:444=plaintext".to_owned()),
+        ("--tls", pair(445)),
+        ("--upstream-tls", "bookinfo/ratings:445=name=ratings.test".to_owned()),
+    ];
+    for ((option, value), given) in expected.iter().zip(arguments[7..].chunks(2)) {
+        assert_eq!(given, [*option, value.as_str()]);
+    }
+    assert_eq!(arguments.last(), Some(&"--control-token=/var/run/glooshot/token"), "{arguments:?}");
 }
 
 #[test]

@@ -126,6 +126,7 @@ fn scenario() -> Scenario {
         reconnect: Reconnect::None,
         keep_routed: std::time::Duration::ZERO,
         network_policy: NetworkPolicyMode::Refuse,
+        tls: Vec::new(),
     }
 }
 

@@ -52,7 +52,8 @@ fn mesh(seen: &Seen, real: &[&Pod], findings: &mut Findings) {
     });
     let ambient =
         |labels: &BTreeMap<String, String>| labels.get("istio.io/dataplane-mode").is_some_and(|mode| mode == "ambient");
-    let is_ambient = ambient(&seen.namespace) || real.iter().any(|pod| ambient(pod.labels()));
+    let is_ambient =
+        seen.namespace.labels.as_ref().is_some_and(ambient) || real.iter().any(|pod| ambient(pod.labels()));
     if let Some(mesh) = sidecar.or(is_ambient.then_some("ambient mode")) {
         findings.error(
             Reason::MeshedPods,

@@ -6,18 +6,22 @@ mod restart;
 mod service;
 #[cfg(test)]
 mod tests;
+mod tls;
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeSet, fmt};
 
 use glooshot_api::{
-    names::Destination,
+    names::{Destination, ServiceName},
     plan::Disruption,
-    scenario::{Scenario, TriggerRule},
+    scenario::{Scenario, TlsRule, TriggerRule},
 };
-use k8s_openapi::api::{
-    autoscaling::v2::HorizontalPodAutoscaler,
-    core::v1::{Pod, ResourceQuota, Service},
-    networking::v1::NetworkPolicy,
+use k8s_openapi::{
+    api::{
+        autoscaling::v2::HorizontalPodAutoscaler,
+        core::v1::{Pod, ResourceQuota, Service},
+        networking::v1::NetworkPolicy,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::core::DynamicObject;
 
@@ -81,8 +85,12 @@ pub enum Reason {
     ServiceMonitor,
     /// Its pods are scaled by what is measured of its requests.
     RequestAutoscaler,
-    /// TLS passes through untouched.
+    /// TLS passes through untouched, or cannot end at the proxies.
     Tls,
+    /// TLS is to end for a port that it does not have.
+    UnknownPort,
+    /// Its namespace does not let proxies mount the Secret with the certificate.
+    SecretNotAllowed,
     /// Its annotation is not one of ours.
     BrokenAnnotation,
     /// Another experiment has redirected it.
@@ -125,8 +133,8 @@ pub(super) struct Seen {
     pub service: Option<Service>,
     /// What stands in the place of its origin.
     pub origin: Option<Service>,
-    /// The labels of the namespace.
-    pub namespace: BTreeMap<String, String>,
+    /// The metadata of the namespace.
+    pub namespace: ObjectMeta,
     /// All pods of the namespace.
     pub pods: Vec<Pod>,
     /// Who keeps its pods, where they are to be restarted.
@@ -152,14 +160,19 @@ pub(super) struct Wants {
     pub(super) requests: bool,
     /// Whether policies of ours are to stand for those that isolate its pods or its proxies.
     pub(super) mirror: bool,
+    /// Where TLS is to end at its proxies, with the field that says so.
+    pub(super) tls: Vec<(String, TlsRule)>,
+    /// Secrets in its namespace that proxies are to mount, those of other Services as well.
+    pub(super) secrets: BTreeSet<String>,
 }
 
 impl Wants {
-    /// What `scenario` wants of the Service `namespace/name`.
-    pub(super) fn of(scenario: &Scenario, is_service: impl Fn(&Destination) -> bool) -> Self {
+    /// What `scenario` wants of this Service.
+    pub(super) fn of(scenario: &Scenario, name: &ServiceName) -> Self {
         let mut wants = Self::default();
+        let is_service = |destination: &&Destination| destination.service == *name;
         for fault in &scenario.faults {
-            let here: Vec<&Destination> = fault.destinations.iter().filter(|it| is_service(it)).collect();
+            let here: Vec<&Destination> = fault.destinations.iter().filter(is_service).collect();
             let of_requests = match fault.disruption {
                 Disruption::AbortHttp(_) | Disruption::AbortGrpc(_) | Disruption::Delay { .. } => true,
                 Disruption::ResetConnection | Disruption::DelayConnection { .. } => false,
@@ -169,10 +182,19 @@ impl Wants {
         }
         for condition in &scenario.conditions {
             if let TriggerRule::Traffic(rule) = &condition.trigger
-                && is_service(&rule.service)
+                && is_service(&&rule.service)
             {
                 wants.requests = true;
                 wants.ports.extend(rule.service.port);
+            }
+        }
+        for (i, rule) in scenario.tls.iter().enumerate() {
+            if rule.port.service.namespace == name.namespace {
+                wants.secrets.insert(rule.certificate_secret.clone());
+            }
+            if rule.port.service == *name {
+                wants.ports.push(rule.port.port);
+                wants.tls.push((format!("spec.spec.tls[{i}]"), rule.clone()));
             }
         }
         wants
@@ -190,6 +212,7 @@ pub(super) fn inspect(seen: &Seen, namespace: &str, name: &str, owner: &Owner, w
         return findings.0;
     };
     service::inspect(seen, service, owner, wants, &mut findings);
+    tls::inspect(seen, service, owner, wants, &mut findings);
     around::inspect(seen, service, &mut findings);
     policies::inspect(seen, service, owner, wants, &mut findings);
     restart::inspect(seen, &mut findings);

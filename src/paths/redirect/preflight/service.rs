@@ -222,23 +222,6 @@ fn port_list(seen: &Seen, service: &Service, owner: &Owner, wants: &Wants, findi
             }
         }
     }
-    let is_tls = |name: Option<&str>| {
-        name.is_some_and(|name| ["https", "tls"].iter().any(|tls| name == *tls || name.starts_with(&format!("{tls}-"))))
-    };
-    for port in
-        ports::ports(service).filter(|port| is_tls(port.app_protocol.as_deref()) || is_tls(port.name.as_deref()))
-    {
-        let named = u16::try_from(port.port).is_ok_and(|number| wants.ports.contains(&number));
-        let message = format!("port {} speaks TLS, which passes through untouched", port.port);
-        if named && wants.requests {
-            findings.error(
-                Reason::Tls,
-                format!("{message}: its requests can be neither faulted nor measured; use faults on connections"),
-            );
-        } else if wants.requests {
-            findings.warn(Reason::Tls, message);
-        }
-    }
 }
 
 /// How traffic comes to it.

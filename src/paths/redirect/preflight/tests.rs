@@ -1,15 +1,17 @@
+use glooshot_api::{
+    names::{ServiceName, ServicePort},
+    scenario::UpstreamRule,
+};
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::{Value, json};
 
-use super::{super::names, *};
+use super::{
+    super::{Holder, names},
+    *,
+};
 
 fn owner() -> Owner {
-    Owner {
-        namespace: "bookinfo".into(),
-        name: "abort".into(),
-        uid: "e-1".into(),
-        kind: super::super::Holder::default(),
-    }
+    Owner { namespace: "bookinfo".into(), name: "abort".into(), uid: "e-1".into(), kind: Holder::default() }
 }
 
 fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
@@ -40,6 +42,11 @@ fn world() -> Value {
 }
 
 fn found(world: &Value, wants: &Wants) -> Vec<(Severity, Reason)> {
+    let findings = findings(world, wants, &owner());
+    findings.into_iter().map(|finding| (finding.severity, finding.reason)).collect()
+}
+
+fn findings(world: &Value, wants: &Wants, owner: &Owner) -> Vec<Finding> {
     let deployments = from::<Vec<Deployment>>(world["deployments"].clone()).into_iter();
     let others = from::<Vec<String>>(world["others"].clone()).into_iter();
     let keepers = deployments.map(|it| Keeper::Workload((&it).into())).chain(others.map(Keeper::Nobody));
@@ -55,16 +62,21 @@ fn found(world: &Value, wants: &Wants) -> Vec<(Severity, Reason)> {
         autoscalers: from(world["autoscalers"].clone()),
         service_monitors: from(world["monitors"].clone()),
     };
-    let findings = inspect(&seen, "bookinfo", "ratings", &owner(), wants);
+    let findings = inspect(&seen, "bookinfo", "ratings", owner, wants);
     for finding in &findings {
         assert!(finding.message.len() > 20, "{finding}");
     }
-    findings.into_iter().map(|finding| (finding.severity, finding.reason)).collect()
+    findings
+}
+
+/// A fault on the requests to port 9080.
+fn wants() -> Wants {
+    Wants { ports: vec![9080], requests: true, ..Wants::default() }
 }
 
 #[test]
 fn an_ordinary_service_has_no_findings() {
-    assert_eq!(found(&world(), &Wants { ports: vec![9080], requests: true, ..Wants::default() }), []);
+    assert_eq!(found(&world(), &wants()), []);
 }
 
 /// What is the case, where it is in the world, and what is found.
@@ -172,7 +184,12 @@ fn everything_that_stands_against_a_redirection_is_found() {
         ),
         ("no ready pod", "/pods/0/status", json!({}), vec![(Error, NoReadyPods)]),
         ("a sidecar", "/pods/0/spec/containers/0/name", json!("istio-proxy"), vec![(Error, MeshedPods)]),
-        ("an ambient mesh", "/namespace", json!({"istio.io/dataplane-mode": "ambient"}), vec![(Error, MeshedPods)]),
+        (
+            "an ambient mesh",
+            "/namespace/labels",
+            json!({"istio.io/dataplane-mode": "ambient"}),
+            vec![(Error, MeshedPods)],
+        ),
         (
             "a policy on the pods",
             "/policies",
@@ -283,7 +300,7 @@ fn everything_that_stands_against_a_redirection_is_found() {
             vec![(Warning, RestartGap)],
         ),
     ];
-    let wants = Wants { ports: vec![9080], requests: true, ..Wants::default() };
+    let wants = wants();
     for (case, at, value, expected) in cases {
         let mut world = world();
         let (parent, key) = at.rsplit_once('/').unwrap();
@@ -334,4 +351,88 @@ fn the_first_experiment_is_named_to_the_second() {
     };
     let findings = inspect(&seen, "bookinfo", "ratings", &owner(), &Wants::default());
     assert!(findings[0].message.contains("other/first"), "{findings:?}");
+}
+
+/// A Service that speaks TLS, in a namespace that lets proxies mount `other` and `ratings-tls`.
+fn tls_world() -> Value {
+    let mut world = world();
+    world["service"]["spec"]["ports"] = json!([{"port": 9080, "name": "https"}]);
+    world["namespace"]["annotations"] = json!({names::TLS_SECRETS: "other, ratings-tls"});
+    world
+}
+
+/// A fault on its requests, whose TLS is to end at the proxies with this Secret.
+fn wants_tls(port: u16, secret: &str, upstream: UpstreamRule) -> Wants {
+    let service = ServiceName { namespace: "bookinfo".into(), name: "ratings".into() };
+    let rule = TlsRule { port: ServicePort { service, port }, certificate_secret: secret.into(), upstream };
+    let secrets = [secret.to_owned(), "beside-tls".to_owned()];
+    Wants { tls: vec![("spec.spec.tls[0]".into(), rule)], secrets: secrets.into(), ..wants() }
+}
+
+#[test]
+fn tls_ends_at_the_proxies_where_it_can_and_where_the_namespace_allows_it() {
+    use Reason::*;
+    let checked = |ca: Option<&str>, name: &str| UpstreamRule::Tls {
+        ca_config_map: ca.map(str::to_owned),
+        server_name: name.to_owned(),
+    };
+    let by_ca = || checked(Some("ratings-ca"), "ratings.bookinfo.svc");
+    let cases = [
+        ("by an authority of the cluster", wants_tls(9080, "ratings-tls", by_ca()), None),
+        ("plain", wants_tls(9080, "other", UpstreamRule::Plaintext), None),
+        ("by an authority that browsers trust", wants_tls(9080, "other", checked(None, "ratings.example.com")), None),
+        (
+            "by nobody",
+            wants_tls(9080, "other", checked(None, "ratings.bookinfo.svc")),
+            Some((Tls, "spec.spec.tls[0].upstream: no authority that browsers trust signs")),
+        ),
+        (
+            "by nobody, under a short name",
+            wants_tls(9080, "other", checked(None, "ratings")),
+            Some((Tls, "as in caConfigMap: ratings-ca")),
+        ),
+        (
+            "no such port",
+            Wants { ports: vec![], requests: false, ..wants_tls(443, "other", by_ca()) },
+            Some((
+                UnknownPort,
+                "spec.spec.tls[0].port: the Service has no TCP port 443; it has 9080, as in port: 9080",
+            )),
+        ),
+        (
+            "a Secret that is not allowed",
+            wants_tls(9080, "more-tls", by_ca()),
+            Some((
+                SecretNotAllowed,
+                "kubectl annotate namespace bookinfo --overwrite glooshot.solo.io/tls-secrets='beside-tls, more-tls, other, ratings-tls'",
+            )),
+        ),
+    ];
+    for (case, wants, expected) in cases {
+        let findings = findings(&tls_world(), &wants, &owner());
+        let told: Vec<(Reason, &str)> =
+            findings.iter().map(|finding| (finding.reason, finding.message.as_str())).collect();
+        match (expected, told.as_slice()) {
+            (None, []) => {}
+            (Some((reason, words)), [(found, message)]) if reason == *found && message.contains(words) => {}
+            _ => panic!("{case}: {findings:#?}"),
+        }
+    }
+}
+
+#[test]
+fn what_is_written_in_an_annotation_is_never_pasted_into_a_shell_unless_it_is_a_name() {
+    let mut world = tls_world();
+    world["namespace"]["annotations"] = json!({names::TLS_SECRETS: "'; reboot; ', other"});
+    let findings = findings(&world, &wants_tls(9080, "ratings-tls", UpstreamRule::Plaintext), &owner());
+    assert!(findings[0].message.ends_with("='beside-tls, other, ratings-tls'"), "{findings:?}");
+}
+
+#[test]
+fn the_proxies_of_a_routing_rule_have_no_certificate() {
+    let rule = Owner { kind: Holder::RoutingRule, ..owner() };
+    let findings = findings(&tls_world(), &wants_tls(9080, "other", UpstreamRule::Plaintext), &rule);
+    let [finding] = findings.as_slice() else { panic!("{findings:#?}") };
+    assert_eq!((finding.severity, finding.reason), (Severity::Error, Reason::Tls));
+    assert!(finding.message.contains("the routing rule bookinfo/abort holds this Service"), "{finding}");
 }
