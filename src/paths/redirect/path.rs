@@ -351,7 +351,8 @@ impl DataPath for RedirectPath {
             let service = self.shared.world.service(name).await?;
             let service = service.ok_or_else(|| error(format!("Service {name} has been deleted")))?;
             let mut pods = self.shared.world.pods(name, &patch::original(&service)).await?;
-            if !pods.iter().any(pods::is_ready) {
+            let are_away = !pods.iter().any(pods::is_ready);
+            if are_away {
                 // The preflight lets it pass only where the proxies are there already, whose ports are the same.
                 pods = self.shared.world.pods(name, &patch::selector(&service)).await?;
             }
@@ -360,7 +361,8 @@ impl DataPath for RedirectPath {
                 .map_err(|why| error(format!("Service {name}: {why}")))?;
             if target.holder != self.owner {
                 self.find_origin(&target).await?;
-            } else if self.mirrors(scenario, name) {
+            } else if self.mirrors(scenario, name) && !are_away {
+                // Otherwise what was made stays: nobody can say which policies isolate pods that are not there.
                 target.mirror = Some(self.mirror(&target, &pods).await?);
             }
             targets.push(Arc::new(target));
