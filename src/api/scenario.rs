@@ -29,12 +29,12 @@ pub struct Scenario {
     pub max_concurrent_delays: u32,
     /// Fewer injected requests and connections than this make the result `Inconclusive`.
     pub min_injected: u64,
+    /// What is done where NetworkPolicies isolate the targets.
+    pub network_policy: NetworkPolicyMode,
     /// Time between the routing and the start, with faults off.
     pub settle: Duration,
     /// What is done about connections that callers opened before the routing.
     pub reconnect: Reconnect,
-    /// What is done where NetworkPolicies isolate the targets.
-    pub network_policy: NetworkPolicyMode,
 }
 
 impl Scenario {

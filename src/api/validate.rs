@@ -147,9 +147,9 @@ impl<'a> Pass<'a> {
             max_injected: limits.max_injected,
             max_concurrent_delays: limits.max_concurrent_delays,
             min_injected: limits.min_injected,
+            network_policy: body.routing.as_ref().and_then(|routing| routing.network_policy).unwrap_or_default(),
             settle,
             reconnect: body.routing.as_ref().and_then(|routing| routing.reconnect).unwrap_or_default(),
-            network_policy: body.routing.as_ref().and_then(|routing| routing.network_policy).unwrap_or_default(),
         })
     }
 

@@ -192,9 +192,9 @@ impl Stage {
             max_injected: None,
             max_concurrent_delays: 10,
             min_injected: 1,
+            network_policy: NetworkPolicyMode::Refuse,
             settle: Duration::ZERO,
             reconnect: Reconnect::None,
-            network_policy: NetworkPolicyMode::Refuse,
         }
     }
 

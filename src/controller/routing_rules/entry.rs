@@ -125,9 +125,9 @@ fn scenario(object: &DynamicObject) -> Scenario {
         max_injected: None,
         max_concurrent_delays: 0,
         min_injected: 0,
+        network_policy: NetworkPolicyMode::Refuse,
         settle: Duration::ZERO,
         reconnect: Reconnect::None,
-        network_policy: NetworkPolicyMode::Refuse,
     }
 }
 

@@ -187,9 +187,9 @@ pub(crate) fn scenario(triggers: Vec<TriggerRule>) -> Scenario {
         max_injected: None,
         max_concurrent_delays: 5_000,
         min_injected: 1,
+        network_policy: NetworkPolicyMode::Refuse,
         settle: Duration::from_secs(5),
         reconnect: Reconnect::None,
-        network_policy: NetworkPolicyMode::Refuse,
     }
 }
 

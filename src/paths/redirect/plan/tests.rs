@@ -122,9 +122,9 @@ fn scenario() -> Scenario {
         max_injected: Some(7),
         max_concurrent_delays: 100,
         min_injected: 1,
+        network_policy: NetworkPolicyMode::Refuse,
         settle: std::time::Duration::ZERO,
         reconnect: Reconnect::None,
-        network_policy: NetworkPolicyMode::Refuse,
     }
 }
 
