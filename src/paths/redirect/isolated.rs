@@ -12,6 +12,7 @@ use super::{
     mirror::Mirror,
     names,
     objects::{self, Parts},
+    patch,
     path::error,
     target::Target,
     world::{Held, World, unwritten},
@@ -32,6 +33,13 @@ impl RedirectPath {
     /// What there should be of ours for a Service with these real pods, by the policies that there are now.
     pub(super) async fn mirror(&self, target: &Target, pods: &[Pod]) -> Result<Mirror, PathError> {
         let policies: Vec<NetworkPolicy> = self.shared.world.all(&target.name.namespace).await?;
+        if pods.is_empty() {
+            if patch::is_redirected_by(&target.service, &self.owner.uid) {
+                return Ok(Mirror::standing(&policies, &target.uid));
+            }
+            let message = "has no pod, so nobody can tell whom its pods let in; let one be ready";
+            return Err(error(format!("Service {} {message}", target.name)));
+        }
         let parts = target.parts(&self.owner, &self.shared.settings);
         let pods: Vec<&Pod> = pods.iter().collect();
         let isolation =

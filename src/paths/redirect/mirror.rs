@@ -11,12 +11,16 @@ use k8s_openapi::{
         core::v1::{Pod, ServicePort},
         networking::v1::{NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPort},
     },
-    apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
+    apimachinery::pkg::{
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        util::intstr::IntOrString,
+    },
 };
+use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use super::{
-    isolation::{Isolation, ingress},
+    isolation::{Isolation, ingress, is_ours},
     names::{self, MANAGED_BY, SERVICE_UID, US},
     objects::{Parts, typed},
     ports,
@@ -30,6 +34,20 @@ pub(super) struct Mirror {
     pub(super) proxies: Option<NetworkPolicy>,
     /// On the real pods.
     pub(super) pods: Option<NetworkPolicy>,
+}
+
+impl Mirror {
+    /// What is there of ours for the Service with this uid, as it was made: whom pods let in that are away for a while nobody can tell.
+    pub(super) fn standing(policies: &[NetworkPolicy], service_uid: &str) -> Self {
+        let find = |name: &str| {
+            let ours = policies.iter().find(|policy| is_ours(policy) && policy.name_any() == name)?;
+            let ObjectMeta { name, namespace, labels, annotations, owner_references, .. } = ours.metadata.clone();
+            let metadata =
+                ObjectMeta { name, namespace, labels, annotations, owner_references, ..ObjectMeta::default() };
+            Some(NetworkPolicy { metadata, spec: ours.spec.clone() })
+        };
+        Self { proxies: find(&names::proxy(service_uid)), pods: find(&names::let_in(service_uid)) }
+    }
 }
 
 impl Parts<'_> {

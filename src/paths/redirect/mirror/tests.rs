@@ -241,3 +241,28 @@ fn proxies_that_may_not_reach_everybody_reach_the_pods_the_controllers_and_name_
         json!({"podSelector": proxies(), "policyTypes": ["Ingress", "Egress"], "ingress": [], "egress": egress});
     assert_eq!((proxies_both, pods), (expected, let_in(&ratings(), &json!(9080))));
 }
+
+#[test]
+fn while_the_pods_are_away_what_was_made_stays_as_it_was() {
+    let made = |name: &str, uid: &str| {
+        from::<NetworkPolicy>(json!({
+            "metadata": {
+                "name": name, "namespace": "bookinfo", "labels": {MANAGED_BY: US, SERVICE_UID: uid, names::EXPERIMENT_UID: "e-1"},
+                "uid": "p-1", "resourceVersion": "7", "managedFields": [{"manager": US, "operation": "Apply"}],
+            },
+            "spec": {"podSelector": proxies(), "policyTypes": ["Ingress"]},
+        }))
+    };
+    let policies = [
+        made(&names::proxy(UID), UID),
+        made(&names::let_in("another"), "another"),
+        from(policy(&names::let_in(UID), &json!({"podSelector": {}}))),
+    ];
+    let standing = Mirror::standing(&policies, UID);
+    let expected = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"name": names::proxy(UID), "namespace": "bookinfo", "labels": policies[0].metadata.labels},
+        "spec": {"podSelector": proxies(), "policyTypes": ["Ingress"]},
+    });
+    assert_eq!((json!(standing.proxies), standing.pods), (expected, None), "neither others' nor of another Service");
+}
