@@ -138,6 +138,9 @@ pub fn with_mirror(shop: &Stage<'_>) {
         redirected(&stage, &target, &service);
         let status = stage.ended(&quiet, PATIENCE);
         assert_eq!(status["result"]["state"], "Succeeded", "{status:#}");
+        // The controllers are strangers as well.
+        let said = stage.shell("kubectl logs -n glooshot -l app.kubernetes.io/name=glooshot-controller --tail=-1");
+        assert!(said.contains(&format!("Service {NAMESPACE}/quiet selects the proxies; no caller has come")), "{said}");
         // Its proxies have drained when it is gone.
         stage.shell(&format!("kubectl delete exp -n {NAMESPACE} quiet --timeout=90s"));
         stage.assert_as_before(&quiet);
