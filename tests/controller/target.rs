@@ -104,14 +104,6 @@ impl<'a> Target<'a> {
         all.collect()
     }
 
-    /// A controller of the Service, whose own name is this, once it leads.
-    #[track_caller]
-    pub fn controller(&self, name: &str) -> Controller {
-        let controller = self.stage.controller_at(self.stage.kubeconfig(), name, &self.control.to_string(), &[]);
-        controller.awaits_leading();
-        controller
-    }
-
     /// What the Service selects.
     #[track_caller]
     pub fn selector(&self) -> Value {

@@ -49,7 +49,14 @@ fn made(target: &Value, pods: &[Pod], policies: &Value) -> (Value, Value) {
         replicas: 2,
     };
     let selector = service.spec.as_ref().unwrap().selector.clone().unwrap();
-    let parts = Parts { service: &service, selector: &selector, listens: &listens, owner: &owner, settings: &settings };
+    let parts = Parts {
+        service: &service,
+        selector: &selector,
+        listens: &listens,
+        tls: &[],
+        owner: &owner,
+        settings: &settings,
+    };
     let policies: Vec<NetworkPolicy> = from(policies.clone());
     let isolation = Isolation::of(&policies, &service, &pods, &pod_labels(UID, &selector));
     let mirror = parts.mirror(&isolation, &pods).unwrap();

@@ -90,8 +90,8 @@ fn callers(seen: &Seen, service: &Service, real: &[&Pod], proxies: &BTreeMap<Str
     // What there is no listening for is told by others.
     let Ok(listens) = ports::listens(service, &ready) else { return };
     let namespace = service.namespace().unwrap_or_default();
-    let called =
-        Called { namespace: &namespace, namespace_labels: &seen.namespace, pods: real, proxies, listens: &listens };
+    let labels = seen.namespace.labels.clone().unwrap_or_default();
+    let called = Called { namespace: &namespace, namespace_labels: &labels, pods: real, proxies, listens: &listens };
     for policy in called.bypassing(&seen.network_policies).into_iter().chain(called.bypassing(&seen.policies_elsewhere))
     {
         let of = policy
