@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     control_plane::registered,
-    stage::{Controller, SOON, Stage, state},
+    stage::{SOON, Stage, state},
     target::{Target, is_let_go},
 };
 use crate::{harness::patience::within, program::glooshot};
@@ -36,12 +36,6 @@ pub fn isolate(stage: &Stage<'_>) {
     }
 }
 
-fn controller(target: &Target<'_>, name: &str) -> Controller {
-    let controller = target.stage.controller_at(target.stage.kubeconfig(), name, &target.control.to_string(), &[]);
-    controller.awaits_leading();
-    controller
-}
-
 /// The policies on the proxies and on the pods, if they are there.
 fn ours(target: &Target<'_>) -> [Option<Value>; 2] {
     let service = target.stage.get("service", "ratings").unwrap();
@@ -63,7 +57,7 @@ fn policies_of_ours_are_there_while_a_service_is_redirected_and_gone_afterwards_
     let target = Target::new(registered(), "isolated");
     isolate(&target.stage);
     let start = target.world();
-    let first = controller(&target, "first");
+    let first = target.controller("first");
     target.breaks_routed("1m", &mirroring());
     target.awaits(SOON, "its faults are on", |it| (state(it?) == Some("Started")).then_some(()));
     let made = ours(&target);
@@ -93,7 +87,7 @@ fn policies_of_ours_are_there_while_a_service_is_redirected_and_gone_afterwards_
     let free = r#"--patch={"spec":{"holderIdentity":null}}"#;
     let system = &target.stage.system;
     target.stage.kubectl.succeeds(["patch", "lease", "glooshot-controller", "-n", system, "--type=merge", free]);
-    let _second = controller(&target, "second");
+    let _second = target.controller("second");
     let [on_proxies_again, on_pods_again] = within(SOON, "all of them are there", || {
         let [on_proxies, on_pods] = ours(&target);
         Some([on_proxies?, on_pods?])
@@ -110,7 +104,7 @@ fn a_rescue_removes_our_policies_with_the_proxies_and_needs_no_controller() {
     let target = Target::new(registered(), "isolated-rescue");
     isolate(&target.stage);
     let start = target.world();
-    let controller = controller(&target, "one");
+    let controller = target.controller("one");
     target.breaks_routed("1m", &mirroring());
     target.awaits(SOON, "its faults are on", |it| (state(it?) == Some("Started")).then_some(()));
     assert!(ours(&target).iter().all(Option::is_some));
@@ -126,7 +120,7 @@ fn a_service_that_is_isolated_is_refused_with_the_field_that_allows_it() {
     let target = Target::new(registered(), "isolated-refused");
     isolate(&target.stage);
     let start = target.world();
-    let _controller = controller(&target, "one");
+    let _controller = target.controller("one");
     target.breaks("1m");
     let over = target.awaits(SOON, "it is over", |it| it.filter(|it| is_let_go(it)).cloned());
     assert_eq!(state(&over), Some("Inconclusive"));

@@ -141,7 +141,7 @@ mod tests {
         let pod = |version: &str| json!({"metadata": {"labels": {"app": "ratings", "version": version}}, "spec": {"containers": []}});
         let seen = Seen {
             pods: from(json!([pod("v1"), pod("v2")])),
-            namespace: from(json!({"team": "books"})),
+            namespace: from(json!({"labels": {"team": "books"}})),
             network_policies: policies(here),
             policies_elsewhere: policies(elsewhere),
             ..Seen::default()
