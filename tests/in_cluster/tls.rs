@@ -89,7 +89,7 @@ pub fn ends_at_the_proxies(stage: &Stage<'_>) {
     stage.experiment(&plain, SECONDS, &experiment("missing-tls", "{plaintext: true}"));
     stage.shell(&format!(
         "end=$((SECONDS + {}))
-         until kubectl get exp -n shop {} -o yaml | grep 'Secret missing-tls with tls.crt and tls.key'; do
+         until kubectl get exp -n shop {} -o json | grep 'Secret missing-tls with tls.crt and tls.key'; do
            [ $SECONDS -lt $end ]; sleep 0.5
          done
          kubectl delete exp -n shop {} --timeout=90s",
