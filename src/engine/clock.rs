@@ -1,6 +1,6 @@
 //! The wall clock: for timestamps in results and reports, never for deadlines.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
@@ -17,6 +17,11 @@ pub(crate) fn certificates() -> SystemTime {
 /// RFC 3339, UTC, always nine digits of a second: `2019-06-10T16:08:39.869280871Z`.
 pub fn rfc3339(at: Timestamp) -> String {
     format!("{at:.9}")
+}
+
+/// Between two times of day; nothing if the second is earlier.
+pub(crate) fn between(first: Timestamp, second: Timestamp) -> Duration {
+    Duration::try_from(second.duration_since(first)).unwrap_or_default()
 }
 
 #[cfg(test)]

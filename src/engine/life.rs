@@ -127,8 +127,11 @@ impl<P: DataPath> Life<P> {
             None => (State::new(&rules), Duration::ZERO),
             Some(TakenUp { started, seen_until, history }) => {
                 recorder.take_in(history);
-                let off_since = between(*started, *seen_until);
-                (State::taken_up(&rules, *started, off_since, recorder.observed()), between(*started, clock::now()))
+                let off_since = clock::between(*started, *seen_until);
+                (
+                    State::taken_up(&rules, *started, off_since, recorder.observed()),
+                    clock::between(*started, clock::now()),
+                )
             }
         };
         let (observer, observations) = mpsc::channel(MAX_WAITING);
@@ -291,7 +294,7 @@ impl<P: DataPath> Life<P> {
 
     /// Everything that is known now.
     pub(super) fn outcome(self) -> Outcome {
-        let ending = Ending {
+        Ending {
             scenario: &self.scenario,
             path: self.path.describe(),
             verdict: self.verdict,
@@ -301,15 +304,15 @@ impl<P: DataPath> Life<P> {
             names: self.state.names().map(ToOwned::to_owned).collect(),
             without_number: if self.started.is_some() { self.state.without_number() } else { Vec::new() },
             recorder: &self.recorder,
-        };
-        ending.outcome()
+        }
+        .outcome()
     }
 
     /// Whether the targets may stay routed: not behind a run that somebody stopped, or that went wrong, or whose faults may still be on.
     fn may_be_kept(&self) -> bool {
         let judged = |it: &Finish| matches!(it.state, ResultState::Succeeded | ResultState::Failed);
-        let off = matches!(self.told.switched_off, Some(Ok(())));
-        off && !self.scenario.keep_routed.is_zero() && self.verdict.as_ref().is_some_and(judged)
+        let is_off = matches!(self.told.switched_off, Some(Ok(())));
+        is_off && !self.scenario.keep_routed.is_zero() && self.verdict.as_ref().is_some_and(judged)
     }
 
     /// Whether the duration has not passed and the verdict is not in.
@@ -492,11 +495,6 @@ fn path_event(event: PathEvent) -> Event {
         PathEvent::Paused(paused) => Event::DataPlanePaused(paused),
         PathEvent::Interrupted(message) => Event::Interrupted(message),
     }
-}
-
-/// Between two times of day; nothing if the second is earlier.
-fn between(first: Timestamp, second: Timestamp) -> Duration {
-    Duration::try_from(second.duration_since(first)).unwrap_or_default()
 }
 
 fn injected(fault: &InjectionStatus) -> u64 {

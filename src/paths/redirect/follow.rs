@@ -10,8 +10,8 @@ use super::{
     Owner,
     eyes::Eyes,
     patch::{self, Selects},
-    path::RunState,
     plan, pods,
+    run_state::RunState,
     target::Target,
 };
 use crate::{control::server::Hub, engine::data_path::PathEvent, proxy::Moment};

@@ -31,6 +31,7 @@
 //! | `guests` | a run on a Service that a RoutingRule holds |
 //! | `follow` | what happens by itself: plans follow the cluster, trips and foreign edits are told |
 //! | `rescue` | everything put back without a controller |
+//! | `run_state` | what the steps of a run have in common |
 //! | `path` | all of it as the engine's data path |
 
 mod amount;
@@ -55,6 +56,7 @@ mod reconnect;
 pub mod record;
 mod rescue;
 mod restart;
+mod run_state;
 mod shifts;
 mod steps;
 mod target;

@@ -1,10 +1,10 @@
 //! The data path of one run: its Services go through the proxies, which are told what the engine says.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fmt,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -15,7 +15,6 @@ use kube::ResourceExt as _;
 use tokio::{
     net::TcpStream,
     sync::{mpsc, watch},
-    task::JoinSet,
     time::{Instant, timeout},
 };
 
@@ -27,7 +26,8 @@ use super::{
     patch::{self, Selects},
     plan, pods,
     preflight::{self, Finding, Severity, Wants},
-    shifts::{Claim, Seat, Shifts},
+    run_state::RunState,
+    shifts::Claim,
     steps::{self, Arrivals, ENOUGH_PROXIES, Next, Sight},
     target::{Target, address},
     vigil::Vigil,
@@ -58,76 +58,9 @@ pub struct RedirectPath {
     events: Mutex<Option<mpsc::Receiver<PathEvent>>>,
 }
 
-/// What the steps of a run have in common.
-pub(super) struct RunState {
-    pub(super) shifts: Shifts,
-    pub(super) orders: Orders,
-    pub(super) stage: watch::Sender<Stage>,
-    /// Kept so that the channel stays open as long as the path.
-    pub(super) sender: mpsc::Sender<PathEvent>,
-    pub(super) notes: Mutex<Notes>,
-}
-
-/// What is remembered of a run.
-#[derive(Debug, Default)]
-pub(super) struct Notes {
-    pub(super) scenario: Option<Arc<Scenario>>,
-    pub(super) targets: Vec<Arc<Target>>,
-    /// Places at Services that a rule holds.
-    pub(super) seats: BTreeMap<ServiceName, Seat>,
-    /// Services that may have been changed, or for which something may have been made.
-    held: Vec<Held>,
-    eyes: Option<Arc<Eyes>>,
-    follower: JoinSet<()>,
-    /// The trip that ended the run: how old it was, and when it came.
-    pub(super) trip: Option<(Duration, Moment)>,
-    /// When the last proxy had acknowledged that its faults are off.
-    off_at: Option<Moment>,
-    /// Callers that have been seen, by the Service that they called.
-    pub(super) seen: BTreeMap<ServiceName, Vec<ServiceName>>,
-    /// The uids of workloads that were seen to have been restarted for this run.
-    pub(super) restarted: BTreeSet<String>,
-    restoring: bool,
-}
-
 impl fmt::Debug for RedirectPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedirectPath").field("owner", &self.owner).finish_non_exhaustive()
-    }
-}
-
-impl RunState {
-    pub(super) fn notes(&self) -> MutexGuard<'_, Notes> {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn is_restoring(&self) -> bool {
-        self.notes().restoring
-    }
-
-    /// Nothing is followed any more; what there is to put back.
-    fn end(&self) -> Vec<Held> {
-        let mut notes = self.notes();
-        notes.restoring = true;
-        notes.follower.abort_all();
-        notes.held.clone()
-    }
-
-    /// Says nothing more. Until the proxies are gone, which is for `Redirect::release`, they forward to the origin, for which they need nobody.
-    fn leave(&self) {
-        self.orders.release();
-        let mut notes = self.notes();
-        notes.eyes = None;
-        notes.seats.clear();
-    }
-
-    pub(super) fn reach(&self, step: Step, message: impl Into<String>) {
-        let message = message.into();
-        self.stage.send_if_modified(|stage| {
-            let changed = stage.step != step || stage.message != message;
-            (stage.step, stage.message) = (step, message);
-            changed
-        });
     }
 }
 
