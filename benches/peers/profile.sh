@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Where the processor time of a forwarded request goes, in our proxy and in HAProxy: perf's profile of each while the bench loads it.
+# Where the processor time of a request goes, in our proxy and in HAProxy: perf's profile of each while the bench loads it.
+# profile.sh [CASE]: what is asked, by default forward-64.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
+CASE=${1:-forward-64}
 # How long each is looked at, from when its first measurement has begun.
 SECONDS_EACH=8
 ROUNDS=8
@@ -18,7 +20,7 @@ trap 'rm -rf "$samples"' EXIT
 
 # profile PROGRAM SUBJECT: samples of the process that the bench starts for that subject.
 profile() {
-  "${CARGO:-cargo}" bench --quiet --workspace --bench peers -- forward-64 --rounds "$ROUNDS" --only "$2" >"$samples/$2.bench" &
+  "${CARGO:-cargo}" bench --quiet --workspace --bench peers -- "$CASE" --rounds "$ROUNDS" --only "$2" >"$samples/$2.bench" &
   local bench=$! process=
   until process=$(pgrep --parent "$(pgrep --parent "$bench" | head -n 1)" --exact "$1" 2>/dev/null); do
     kill -0 "$bench" 2>/dev/null || { echo "the bench ended before $1 ran" >&2; return 1; }

@@ -80,8 +80,8 @@ mod tests {
         let tls = r#"{"tls": [{"service": {"name": "ratings"}, "certificateSecret": "ratings-tls"}]}"#;
         let mesh = r#"{"targetMesh": {"name": "glooshot-proxy", "namespace": "glooshot"}}"#;
         let routing = |field: &str| format!(r#"{{"routing": {{{field}}}}}"#);
-        let fault = r#"{"faults": [{}], "routing": {"keepRouted": "5s"}}"#;
-        let traffic = r#"{"failureConditions": [{"trigger": {"traffic": {}}}], "routing": {"keepRouted": "5s"}}"#;
+        let fault = r#"{"faults": [{"destinationServices": [{"name": "ratings"}], "fault": {"percentage": 10}}], "routing": {"keepRouted": "5s"}}"#;
+        let traffic = r#"{"failureConditions": [{"trigger": {"traffic": {"service": {"name": "ratings"}, "metric": "ErrorRate", "thresholdValue": 0.5}}}], "routing": {"keepRouted": "5s"}}"#;
         let query = r#"{"failureConditions": [{"trigger": {"webhookUrl": "u"}}], "routing": {"keepRouted": "5s"}}"#;
         let kept = || vec!["routing.keepRouted"];
         let policy = || vec!["routing.networkPolicy"];
