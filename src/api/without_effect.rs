@@ -92,6 +92,7 @@ mod tests {
             (mesh.to_owned(), vec!["targetMesh"], vec![]),
             (routing(r#""settle": "5s""#), vec![], vec![]),
             (routing(r#""keepRouted": "5s""#), kept(), kept()),
+            (routing(r#""networkPolicy": "Refuse""#), policy(), policy()),
             (routing(r#""networkPolicy": "Mirror""#), policy(), policy()),
             (routing(r#""reconnect": "None""#), vec!["routing.reconnect"], vec!["routing.reconnect"]),
             (fault.to_owned(), kept(), vec![]),

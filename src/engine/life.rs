@@ -252,7 +252,7 @@ impl<P: DataPath> Life<P> {
         }
         self.told.injection = self.path.injection();
         self.told.stop_latency = self.path.stop_latency();
-        if self.started.is_some() && matches!(self.told.switched_off, Some(Ok(()))) {
+        if self.started.is_some() && self.told.is_off() {
             self.tell(ProgressEvent::FaultsOff { stop_latency: self.told.stop_latency });
         }
     }
@@ -285,7 +285,7 @@ impl<P: DataPath> Life<P> {
         let failed = |error: &PathError| progress.tell(ProgressEvent::StopError(error.message.clone()));
         let restored = insist(RESTORE_PATIENCE, || path.restore(), failed).await;
         match &restored {
-            Ok(()) if matches!(self.told.switched_off, Some(Ok(()))) => self.tell(ProgressEvent::Restored),
+            Ok(()) if self.told.is_off() => self.tell(ProgressEvent::Restored),
             Ok(()) => {}
             Err(error) => self.told.warnings.push(format!("the targets could not be restored: {error}")),
         }
@@ -311,8 +311,7 @@ impl<P: DataPath> Life<P> {
     /// Whether the targets may stay routed: not behind a run that somebody stopped, or that went wrong, or whose faults may still be on.
     fn may_be_kept(&self) -> bool {
         let judged = |it: &Finish| matches!(it.state, ResultState::Succeeded | ResultState::Failed);
-        let is_off = matches!(self.told.switched_off, Some(Ok(())));
-        is_off && !self.scenario.keep_routed.is_zero() && self.verdict.as_ref().is_some_and(judged)
+        self.told.is_off() && !self.scenario.keep_routed.is_zero() && self.verdict.as_ref().is_some_and(judged)
     }
 
     /// Whether the duration has not passed and the verdict is not in.

@@ -65,6 +65,13 @@ pub(super) struct Told {
     pub(super) warnings: Vec<String>,
 }
 
+impl Told {
+    /// The faults are off, and whoever injected has said so.
+    pub(super) const fn is_off(&self) -> bool {
+        matches!(self.switched_off, Some(Ok(())))
+    }
+}
+
 /// Everything that an outcome is made of.
 #[derive(Debug)]
 pub(super) struct Ending<'a> {
@@ -124,7 +131,7 @@ impl Ending<'_> {
         };
         let mut all = vec![condition(ConditionType::Accepted, True, "Valid", String::new())];
 
-        let off = matches!(self.told.switched_off, Some(Ok(())));
+        let off = self.told.is_off();
         let back = off && matches!(self.told.restored, Some(Ok(())));
         let (status, reason, message) = match &self.told.routed {
             Some(Err(error)) => (False, "RoutingFailed", error.message.clone()),

@@ -127,8 +127,7 @@ fn an_installed_controller_is_never_refused_reads_no_secret_of_others_and_writes
     workload.awaits_restart(SOON);
     workload.rolls_out();
     target.awaits(SOON, "it is over", |it| is_let_go(it?).then_some(()));
-    target.deletes();
-    target.awaits(SOON, "it is gone", |it| it.is_none().then_some(()));
+    target.deletes_for_good();
     // From here on the API server lets no pod in that has any privilege.
     let restricted = "pod-security.kubernetes.io/enforce=restricted";
     target.stage.kubectl.succeeds(["label", "namespace", NAMESPACE, restricted]);
@@ -137,12 +136,10 @@ fn an_installed_controller_is_never_refused_reads_no_secret_of_others_and_writes
 
     target.breaks_routed("2s", &mirroring());
     target.awaits(SOON, "it is over", |it| is_let_go(it?).then_some(()));
-    target.deletes();
-    target.awaits(SOON, "it is gone", |it| it.is_none().then_some(()));
+    target.deletes_for_good();
     target.breaks_routed("1m", &mirroring());
     target.awaits(SOON, "it runs", |it| (state(it?) == Some("Started")).then_some(()));
-    target.deletes();
-    target.awaits(SOON, "it is gone", |it| it.is_none().then_some(()));
+    target.deletes_for_good();
     assert_eq!(target.world(), start);
     controller.stop();
 

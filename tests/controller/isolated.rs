@@ -94,8 +94,7 @@ fn policies_of_ours_are_there_while_a_service_is_redirected_and_gone_afterwards_
     });
     assert_eq!(on_proxies_again["metadata"]["resourceVersion"], on_proxies["metadata"]["resourceVersion"]);
     assert_eq!(on_pods_again["spec"], on_pods["spec"]);
-    target.deletes();
-    target.awaits(SOON, "it is gone", |it| it.is_none().then_some(()));
+    target.deletes_for_good();
     assert_eq!(target.world(), start);
 }
 

@@ -63,8 +63,7 @@ fn who_leads_next_keeps_it_too_and_a_deletion_ends_that_at_once() {
     awaits_kept(&target, &original);
     let record = target.stage.get("service", "ratings").unwrap()["metadata"]["annotations"][names::REDIRECT].clone();
     assert!(record.as_str().unwrap().contains("deadline"), "it is found without a controller, too: {record}");
-    target.deletes();
-    target.awaits(SOON, "it is gone", |it| it.is_none().then_some(()));
+    target.deletes_for_good();
     assert_eq!(target.selector(), original);
 }
 
@@ -78,8 +77,7 @@ fn the_switch_of_the_operator_ends_it_and_a_run_that_was_stopped_is_never_kept()
     target.stage.halts(true);
     target.awaits(SOON, "it lets go", |it| it.filter(|it| is_let_go(it)).map(drop));
     assert_eq!(target.selector(), original);
-    target.deletes();
-    target.awaits(SOON, "it is gone", |it| it.is_none().then_some(()));
+    target.deletes_for_good();
 
     target.stage.halts(false);
     watch(&target, NAME, "1m", "1h");

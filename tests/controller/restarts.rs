@@ -53,8 +53,7 @@ fn a_workload_is_restarted_once_also_when_the_controller_is_killed_and_its_owner
     let generation = |deployment: &Value| deployment["metadata"]["generation"].as_u64().unwrap();
     assert_eq!(generation(&workload.now()), generation(&before) + 1, "{:#}", workload.now());
     assert_eq!(asked["spec"]["template"]["spec"], before["spec"]["template"]["spec"]);
-    target.deletes();
-    target.awaits(SOON, "it is gone", |it| it.is_none().then_some(()));
+    target.deletes_for_good();
 
     // The mark stays: to remove it would be another restart.
     workload.apply(Some("mine"));
@@ -92,16 +91,14 @@ fn an_experiment_that_waits_for_a_restart_is_stopped_or_deleted_without_waiting_
     let over = target.awaits(SOON, "it is over", |it| it.filter(|it| is_let_go(it)).cloned());
     assert_eq!(over["status"]["result"]["failureReport"]["failure_type"], "stopped", "{over:#}");
     assert_eq!(target.selector(), original);
-    target.deletes();
-    target.awaits(SOON, "it is gone", |it| it.is_none().then_some(()));
+    target.deletes_for_good();
     target.stage.halts(false);
 
     target.breaks_routed("1m", &restarting());
     let uid = target.experiment().unwrap()["metadata"]["uid"].clone();
     within(SOON, "it is restarted for this one", || (json!(workload.restarted_for()) == uid).then_some(()));
     awaits_waiting(&target, &Value::Null);
-    target.deletes();
-    target.awaits(SOON, "it is gone", |it| it.is_none().then_some(()));
+    target.deletes_for_good();
     assert_eq!(target.selector(), original);
 }
 
@@ -162,6 +159,5 @@ fn pods_of_stateful_sets_and_daemon_sets_are_restarted_as_well() {
         waits_for(it?).filter(|told| told.contains("to be restarted: ")).map(str::to_owned)
     });
     assert!(message.contains("StatefulSet db has no pod for a while"), "{message}");
-    target.deletes();
-    target.awaits(SOON, "it is gone", |it| it.is_none().then_some(()));
+    target.deletes_for_good();
 }

@@ -19,7 +19,7 @@ use crate::{
     control_plane::ControlPlane,
     kubectl::comparable,
     kubelet::{Background, Kubelet, Tokens, connect, furnish, runtime},
-    stage::{Controller, Stage, is_over},
+    stage::{Controller, SOON, Stage, is_over},
 };
 
 /// Between two looks at the API server.
@@ -160,6 +160,13 @@ impl<'a> Target<'a> {
         };
         let found = self.runtime.block_on(async { timeout(limit, looks).await });
         found.unwrap_or_else(|_| panic!("{}: not within {limit:?}: {what}: {last:#?}", self.stage.namespace))
+    }
+
+    /// Has it deleted, and waits until it is gone.
+    #[track_caller]
+    pub fn deletes_for_good(&self) {
+        self.deletes();
+        self.awaits(SOON, "it is gone", |it| it.is_none().then_some(()));
     }
 
     /// Asks for its deletion.

@@ -25,8 +25,7 @@ fn proxies(target: &Target<'_>) -> Option<Value> {
 }
 
 fn is_gone(target: &Target<'_>) {
-    target.deletes();
-    target.awaits(SOON, "it is gone", |it| it.is_none().then_some(()));
+    target.deletes_for_good();
 }
 
 #[test]
