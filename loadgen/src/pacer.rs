@@ -23,7 +23,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::task::yield_now;
 
 /// Longest time for which wake-ups are put off. Requests that are due meanwhile are sent together, at most this late.
-const LONGEST_GRAIN: Duration = Duration::from_micros(500);
+const LONGEST_GRAIN: Duration = Duration::from_micros(700);
 
 /// Requests per second of one core at which wake-ups are put off so long; below it is less, in proportion. There is
 /// mostly one request for each wake-up then, and putting it off would save nothing.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds programs of the test bed from source, each once for its recipe, into the cache; prints the directory of each.
-#   build.sh [hyperkube|coredns|kube-router|pod|prometheus]...    all of them when none is named
+#   build.sh [hyperkube|coredns|kube-router|pod|prometheus|helm]...    all of them when none is named
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -11,6 +11,7 @@ package_of() {
   case $1 in
     kube-router) echo github.com/cloudnativelabs/kube-router/v2/cmd/kube-router ;;
     prometheus) echo github.com/prometheus/prometheus/cmd/prometheus ;;
+    helm) echo helm.sh/helm/v4/cmd/helm ;;
     *) echo . ;;
   esac
 }
@@ -53,7 +54,7 @@ check_go() {
 time_of() {
   case $1 in
     hyperkube) echo ' (7 minutes on two cores)' ;;
-    coredns | kube-router | prometheus) echo ' (3 minutes on two cores)' ;;
+    coredns | kube-router | prometheus | helm) echo ' (3 minutes on two cores)' ;;
   esac
 }
 
@@ -87,9 +88,9 @@ build() {
   mv -T "$work" "$place"
 }
 
-[ $# -gt 0 ] || set -- hyperkube coredns kube-router pod prometheus
+[ $# -gt 0 ] || set -- hyperkube coredns kube-router pod prometheus helm
 for name; do
-  [ -e "$here/$name/go.mod" ] || die "there is no program $name; there are: hyperkube coredns kube-router pod prometheus"
+  [ -e "$here/$name/go.mod" ] || die "there is no program $name; there are: hyperkube coredns kube-router pod prometheus helm"
   place=$(place_of "$name")
   [ -d "$place" ] || (build "$name" "$place")
   echo "$place"

@@ -66,6 +66,9 @@ pub const NEW_CONNECTIONS: Scale = Scale { small: 200, large: 500 };
 /// Experiments in a cluster that a condition stops.
 #[allow(dead_code, reason = "only the suite in-cluster has one")]
 pub const CLUSTER_STOPS: Scale = Scale { small: 3, large: 50 };
+/// Forms of a manifest for each who applies a Service in a cluster again: with its target port written, or implied.
+#[allow(dead_code, reason = "only the suite in-cluster has them")]
+pub const MANIFEST_FORMS: Scale = Scale { small: 1, large: 2 };
 /// Seconds in which a cluster has no controller.
 #[allow(dead_code, reason = "only the suite in-cluster has one")]
 pub const ALONE_SECONDS: Scale = Scale { small: 5, large: 180 };

@@ -18,6 +18,8 @@ pub struct Bed {
     number: String,
     /// Lines for a shell: which cluster, and which images.
     chosen: String,
+    /// The directory with Helm.
+    helm: String,
 }
 
 fn root() -> &'static Path {
@@ -43,16 +45,18 @@ impl Bed {
         let cluster = script("up.sh", &["free"]);
         let (_, number) = cluster.split_once("/glooshot-bed-").unwrap();
         let number = number.split('/').next().unwrap().to_owned();
-        let mut bed = Self { _only: only, number, chosen: cluster };
+        let mut bed = Self { _only: only, number, chosen: cluster, helm: String::new() };
         bed.chosen += &script("load.sh", &[&bed.number, programs().to_str().unwrap()]);
+        bed.helm = script("build.sh", &["helm"]).trim().to_owned();
         bed
     }
 
     /// Runs commands as a person would who is in this repository's directory; they must succeed. Gives their standard output.
     #[track_caller]
     pub fn shell(&self, commands: &str) -> String {
-        let path = format!("PATH={}:$PATH", programs().display());
-        let memory = format!("KUBECACHEDIR=/var/tmp/glooshot-bed-{}/kubectl", self.number);
+        let path = format!("PATH={}:{}:$PATH", programs().display(), self.helm);
+        let memory = format!("/var/tmp/glooshot-bed-{}", self.number);
+        let memory = format!("KUBECACHEDIR={memory}/kubectl HELM_CACHE_HOME={memory}/helm");
         let proxy = "NO_PROXY=10.0.0.0/8,127.0.0.0/8 no_proxy=10.0.0.0/8,127.0.0.0/8";
         let all = format!("set -euo pipefail\n{}\nexport {path} {memory} {proxy}\n{commands}", self.chosen);
         let Output { status, stdout, stderr } =

@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    stage::{ABORT, Owner, PATIENCE, Stage, WATCH},
+    stage::{ABORT, PATIENCE, Stage, WATCH},
     traffic::{Fate, Traffic},
 };
 use crate::harness::patience::let_pass;
 
 /// The service is rolled and scaled, and Glooshot itself is rolled: nobody's request fails, and the run goes on.
 pub fn everything_is_rolled(stage: &Stage<'_>) {
-    let target = stage.target("rolled", Owner::ClientSide);
+    let target = stage.target("rolled");
     let traffic = Traffic::new_connections(target.address, 50);
     stage.experiment(&target, 40, WATCH);
     stage.selects_proxies(&target);
@@ -32,7 +32,7 @@ pub fn everything_is_rolled(stage: &Stage<'_>) {
 
 /// The Service is deleted: the run says so, and everything of ours goes with it.
 pub fn the_target_is_deleted(stage: &Stage<'_>) {
-    let target = stage.target("deleted-target", Owner::ClientSide);
+    let target = stage.target("deleted-target");
     let traffic = Traffic::new_connections(target.address, 20);
     stage.experiment(&target, 600, ABORT);
     traffic.first(&Fate::Injected, Instant::now(), PATIENCE);
@@ -60,7 +60,7 @@ pub fn the_target_is_deleted(stage: &Stage<'_>) {
 /// The namespace is deleted: it is gone once the proxies have drained, and no finalizer of ours holds it.
 pub fn the_namespace_is_deleted(stage: &Stage<'_>) {
     let doomed = Stage::set(stage.bed, "doomed");
-    let target = doomed.target("ratings", Owner::ClientSide);
+    let target = doomed.target("ratings");
     let traffic = Traffic::new_connections(target.address, 20);
     doomed.experiment(&target, 600, ABORT);
     traffic.first(&Fate::Injected, Instant::now(), PATIENCE);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::{
-    stage::{ABORT, Owner, PATIENCE, Stage, Target},
+    stage::{ABORT, PATIENCE, Stage, Target},
     traffic::{Fate, Log, Traffic},
     victims,
 };
@@ -90,7 +90,7 @@ fn proxies(stage: &Stage<'_>, target: &Target) -> Vec<victims::Victim> {
 
 /// Aborts every request, lets something die, which says when, and waits for the end.
 pub fn while_aborting(stage: &Stage<'_>, name: &str, death: impl FnOnce(&Target) -> Instant) -> Seen {
-    let target = stage.target(name, Owner::ClientSide);
+    let target = stage.target(name);
     let traffic = Traffic::new_connections(target.address, RATE);
     let seconds = DEATH_RUN_SECONDS.get();
     stage.experiment(&target, seconds, ABORT);

@@ -1,9 +1,9 @@
-//! No request fails because a Service is redirected or put back, nor because its owner applies it again meanwhile.
+//! No request fails because a Service is redirected, stays so, or is put back.
 
 use std::time::{Duration, Instant};
 
 use super::{
-    stage::{ABORT, Owner, PATIENCE, Stage, Target, WATCH},
+    stage::{ABORT, PATIENCE, Stage, WATCH},
     traffic::{Fate, Seen, Traffic},
 };
 use crate::harness::{patience::let_pass, scale::NEW_CONNECTIONS};
@@ -19,7 +19,7 @@ const RESTART: Duration = Duration::from_secs(150);
 
 /// A whole run without faults, with many new connections and some from before.
 pub fn under_load(stage: &Stage<'_>) {
-    let target = stage.target("load", Owner::ClientSide);
+    let target = stage.target("load");
     let kept = Traffic::kept_connections(target.address, KEPT);
     let new = Traffic::new_connections(target.address, NEW_CONNECTIONS.get());
     new.first(&Fate::Good, Instant::now(), PATIENCE);
@@ -46,7 +46,7 @@ pub fn under_load(stage: &Stage<'_>) {
 
 /// Connections from before go on past the proxies, unless the service is restarted: then every one of them is made anew, and broken.
 pub fn restarted_targets(stage: &Stage<'_>) {
-    let [past, target] = ["past", "reconnect"].map(|name| stage.target(name, Owner::ClientSide));
+    let [past, target] = ["past", "reconnect"].map(|name| stage.target(name));
     let kept = Traffic::kept_connections(past.address, KEPT);
     stage.experiment(&past, 3, ABORT);
     let status = stage.ended(&past, PATIENCE);
@@ -81,7 +81,7 @@ pub fn restarted_targets(stage: &Stage<'_>) {
 
 /// Behind a verdict a Service goes on through the proxies for as long as asked, without faults.
 pub fn kept_routed(stage: &Stage<'_>) {
-    let target = stage.target("kept", Owner::ClientSide);
+    let target = stage.target("kept");
     let traffic = Traffic::new_connections(target.address, 50);
     let began = Instant::now();
     stage.experiment_routed(&target, 3, &format!("settle: 0s, keepRouted: {}s", ROUTED.as_secs()), ABORT);
@@ -102,56 +102,4 @@ pub fn kept_routed(stage: &Stage<'_>) {
     assert_eq!(log.0.iter().filter(|seen| seen.sent > over + looks && seen.fate == Fate::Injected).count(), 0);
     assert!(good > 0 && lasted + looks > ROUTED, "{lasted:?}: {status:#}");
     stage.assert_as_before(&target);
-}
-
-/// The owner applies the Service, client side or server side, or another manager does by force.
-pub fn applied_again(stage: &Stage<'_>) {
-    const BY_FORCE: &str = "--server-side --force-conflicts --field-manager=another";
-    let cases = [
-        ("again-client-side", Owner::ClientSide, None),
-        ("again-server-side", Owner::ServerSide, None),
-        ("again-by-force", Owner::ClientSide, Some(BY_FORCE)),
-    ];
-    let runs = cases.map(|(name, owner, flags)| {
-        let target = stage.target(name, owner);
-        let traffic = Traffic::new_connections(target.address, 50);
-        stage.experiment(&target, 120, ABORT);
-        (target, traffic, flags)
-    });
-    let began = Instant::now();
-    for (target, traffic, flags) in runs {
-        traffic.first(&Fate::Injected, began, PATIENCE);
-        let applied = Instant::now();
-        stage.reapply(&target, flags);
-        let done = Instant::now();
-        let good = traffic.first(&Fate::Good, applied, PATIENCE);
-        let status = stage.ended(&target, PATIENCE);
-        let_pass(Duration::from_secs(1));
-        let log = traffic.finish();
-        let last = log.0.iter().filter(|seen| seen.fate == Fate::Injected).map(|seen| seen.over).max().unwrap();
-        eprintln!(
-            "  {}: real pods {:.2?} after the command began, the last fault {:.2?} after it was done; {} {}",
-            target.name,
-            good.over - applied,
-            last.saturating_duration_since(done),
-            status["result"]["state"],
-            status["result"]["failureReport"]
-        );
-        log.assert_none_failed();
-        assert_eq!(status["result"]["state"], "Inconclusive", "{status:#}");
-        assert_eq!(status["result"]["failureReport"]["failure_type"], "interrupted", "{status:#}");
-        assert_owners(stage, &target, flags.is_none());
-    }
-}
-
-/// The Service selects what its owner wrote, and nothing of it is ours; all is as before where only the owner wrote.
-fn assert_owners(stage: &Stage<'_>, target: &Target, alone: bool) {
-    let service = stage.service(target);
-    assert_eq!(service["spec"]["selector"], target.before["spec"]["selector"], "{service:#}");
-    assert!(service["metadata"]["annotations"]["glooshot.solo.io/redirect"].is_null(), "{service:#}");
-    let managers = service["metadata"]["managedFields"].as_array().unwrap();
-    assert!(managers.iter().all(|it| it["manager"] != "glooshot"), "{service:#}");
-    if alone {
-        stage.assert_as_before(target);
-    }
 }

@@ -6,7 +6,7 @@ use std::{thread, time::Duration};
 use serde_json::Value;
 
 use super::{
-    stage::{ABORT, Owner, PATIENCE, Stage, Target, WATCH},
+    stage::{ABORT, PATIENCE, Stage, Target, WATCH},
     traffic::Fate,
 };
 use crate::harness::patience::within;
@@ -114,7 +114,7 @@ fn addresses(stage: &Stage<'_>, labels: &str) -> Vec<String> {
 /// A namespace whose pods let nobody in, but for one kind of client to one service, for a whole run.
 pub fn with_mirror(shop: &Stage<'_>) {
     let stage = Stage::set(shop.bed, NAMESPACE);
-    let [target, quiet] = ["ratings", "quiet"].map(|name| stage.target(name, Owner::ClientSide));
+    let [target, quiet] = ["ratings", "quiet"].map(|name| stage.target(name));
     let service = target.address.to_string();
     stage.shell(&format!(
         "kubectl apply -n {NAMESPACE} -f - <<'END'\n{OBJECTS}\nEND

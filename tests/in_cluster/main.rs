@@ -27,6 +27,7 @@ mod flips;
 mod isolated;
 mod nodes;
 mod on_one_bed;
+mod owners;
 mod stops;
 mod tls;
 mod tutorial;

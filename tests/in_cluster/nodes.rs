@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     deaths,
-    stage::{ABORT, Owner, PATIENCE, Stage},
+    stage::{ABORT, PATIENCE, Stage},
     traffic::{Fate, Traffic},
 };
 use crate::harness::{
@@ -14,7 +14,7 @@ use crate::harness::{
 
 /// The node that this machine's requests to Services go through hears late of the flip, and late of the restore.
 pub fn kube_proxy_stands_still(stage: &Stage<'_>) {
-    let target = stage.target("late", Owner::ClientSide);
+    let target = stage.target("late");
     let traffic = Traffic::new_connections(target.address, 100);
     let stopped = Duration::from_secs(KUBE_PROXY_STOPPED_SECONDS.get());
     // At the flip: callers meet the real pods until it goes on.

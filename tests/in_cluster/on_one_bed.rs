@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     bed::Bed,
-    changes, deaths, flips, isolated, nodes,
+    changes, deaths, flips, isolated, nodes, owners,
     stage::{self, Stage},
     stops, tls,
     tutorial::Tutorial,
@@ -31,7 +31,7 @@ const QUIET: [&[Scene]; 2] = [
         ("the namespace is deleted", changes::the_namespace_is_deleted),
     ],
     &[
-        ("a Service is applied again while it is redirected", flips::applied_again),
+        ("a Service is applied again while it is redirected", owners::applied_again),
         ("the target is deleted", changes::the_target_is_deleted),
         ("a Service stays routed behind the end", flips::kept_routed),
         ("a Service that policies isolate is redirected", isolated::with_mirror),

@@ -46,22 +46,26 @@ pub struct Stage<'a> {
     namespace: &'static str,
 }
 
-/// How the owner of a Service applies it.
-#[derive(Clone, Copy, Debug)]
+/// How the owner of a Service applies it, or somebody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// `kubectl apply`.
     ClientSide,
     /// `kubectl apply --server-side`.
     ServerSide,
+    /// `helm upgrade --install` of a chart with nothing else in it.
+    Helm,
+    /// `kubectl apply --server-side` of a manager who never had it, by force.
+    AnotherByForce,
 }
 
-impl Owner {
-    fn flags(self) -> &'static str {
-        match self {
-            Self::ClientSide => "",
-            Self::ServerSide => "--server-side --field-manager=owner",
-        }
-    }
+/// Whether the manifest of a Service says to which port of the pods it leads; one that does not means its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetPort {
+    /// It does.
+    Written,
+    /// It does not.
+    Implied,
 }
 
 /// A Service that experiments redirect.
@@ -73,20 +77,13 @@ pub struct Target {
     pub address: SocketAddr,
     /// As it was before all experiments, without what any write changes.
     pub before: Value,
-    owner: Owner,
 }
 
-impl Target {
-    /// As its owner has written it.
-    fn manifest(&self) -> String {
-        manifest(&self.name)
-    }
-}
-
-fn manifest(name: &str) -> String {
+fn manifest(name: &str, target_port: TargetPort) -> String {
+    let target_port = if target_port == TargetPort::Written { ", targetPort: 9080" } else { "" };
     format!(
         "{{apiVersion: v1, kind: Service, metadata: {{name: {name}}}, \
-         spec: {{selector: {{app: ratings}}, ports: [{{name: http, port: 9080, targetPort: 9080}}]}}}}"
+         spec: {{selector: {{app: ratings}}, ports: [{{name: http, port: 9080{target_port}}}]}}}}"
     )
 }
 
@@ -110,9 +107,14 @@ impl<'a> Stage<'a> {
     }
 
     /// A Service in front of the service, which answers.
-    pub fn target(&self, name: &str, owner: Owner) -> Target {
-        self.apply(&manifest(name), owner.flags());
-        let target = self.found(name, owner);
+    pub fn target(&self, name: &str) -> Target {
+        self.target_of(name, Owner::ClientSide, TargetPort::Written)
+    }
+
+    /// One that is applied like this.
+    pub fn target_of(&self, name: &str, owner: Owner, target_port: TargetPort) -> Target {
+        self.apply_service(name, owner, target_port);
+        let target = self.found(name);
         let traffic = Traffic::new_connections(target.address, 20);
         traffic.first(&Fate::Good, Instant::now(), PATIENCE);
         // Its requests from before may have failed.
@@ -121,16 +123,27 @@ impl<'a> Stage<'a> {
     }
 
     /// A Service that is there, by its first port.
-    pub fn found(&self, name: &str, owner: Owner) -> Target {
+    pub fn found(&self, name: &str) -> Target {
         let service = self.bed.get(&format!("service -n {} {name}", self.namespace));
         let (ip, port) = (service["spec"]["clusterIP"].as_str().unwrap(), &service["spec"]["ports"][0]["port"]);
         let address = format!("{ip}:{port}").parse().unwrap();
-        Target { name: name.to_owned(), address, before: lasting(service), owner }
+        Target { name: name.to_owned(), address, before: lasting(service) }
     }
 
-    /// The owner of the Service applies it again, unchanged; or somebody else does, with other flags.
-    pub fn reapply(&self, target: &Target, flags: Option<&str>) {
-        self.apply(&target.manifest(), flags.unwrap_or(target.owner.flags()));
+    /// Somebody applies a Service, for the first time or again.
+    pub fn apply_service(&self, name: &str, owner: Owner, target_port: TargetPort) {
+        let flags = match owner {
+            Owner::ClientSide => "",
+            Owner::ServerSide => "--server-side --field-manager=owner",
+            Owner::AnotherByForce => "--server-side --force-conflicts --field-manager=another",
+            Owner::Helm => {
+                let value = if target_port == TargetPort::Written { "--set targetPort=9080" } else { "" };
+                let chart = "tests/in_cluster/chart";
+                self.shell(&format!("helm upgrade --install -n {} {name} {chart} {value}", self.namespace));
+                return;
+            }
+        };
+        self.apply(&manifest(name, target_port), flags);
     }
 
     fn apply(&self, manifest: &str, flags: &str) {

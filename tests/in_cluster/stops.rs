@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    stage::{ABORT, Owner, PATIENCE, Stage, TRIP},
+    stage::{ABORT, PATIENCE, Stage, TRIP},
     traffic::{Fate, Log, Traffic},
 };
 use crate::harness::{patience::let_pass, scale::CLUSTER_STOPS};
@@ -17,7 +17,7 @@ const SERVICES: usize = 3;
 
 /// Runs that a condition ends, on Services with two proxies.
 pub fn by_conditions(stage: &Stage<'_>) {
-    let targets: Vec<_> = (0..SERVICES).map(|n| stage.target(&format!("stop-{n}"), Owner::ClientSide)).collect();
+    let targets: Vec<_> = (0..SERVICES).map(|n| stage.target(&format!("stop-{n}"))).collect();
     let traffic: Vec<_> = targets.iter().map(|target| Traffic::new_connections(target.address, 50)).collect();
     let trials = usize::try_from(CLUSTER_STOPS.get()).unwrap();
     let mut latencies = Vec::new();
@@ -56,7 +56,7 @@ pub fn by_people(stage: &Stage<'_>) {
     let cases =
         [("deleted", "kubectl delete exp -n shop deleted --wait=false"), ("halted", "glooshot halt --reason drill")];
     let runs = cases.map(|(name, command)| {
-        let target = stage.target(name, Owner::ClientSide);
+        let target = stage.target(name);
         let traffic = Traffic::new_connections(target.address, 100);
         stage.experiment(&target, 120, ABORT);
         (target, traffic, command)

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     certificates::{Authority, Files},
-    stage::{ABORT, Owner, PATIENCE, Stage, Target},
+    stage::{ABORT, PATIENCE, Stage, Target},
     traffic::{Fate, Traffic},
 };
 use crate::harness::patience::let_pass;
@@ -49,7 +49,7 @@ const SECONDS: u64 = 10;
 /// Half of all requests inside TLS are answered in the place of the service, where its namespace lets the proxies have the certificate;
 /// a certificate that is not there is told by name.
 pub fn ends_at_the_proxies(stage: &Stage<'_>) {
-    let plain = stage.target("behind-tls", Owner::ClientSide);
+    let plain = stage.target("behind-tls");
     let authority = Authority::new();
     let files = Files::with(&authority.issue(NAME));
     let (certificate, key, ca) = (files.certificate(), files.key(), authority.file());
@@ -60,7 +60,7 @@ pub fn ends_at_the_proxies(stage: &Stage<'_>) {
          kubectl apply -n shop -f - <<END\n{service}\nEND
          kubectl rollout status -n shop deployment/secure --timeout=90s"
     ));
-    let target = stage.found("secure", Owner::ClientSide);
+    let target = stage.found("secure");
     let traffic = Traffic::new_sessions(target.address, &authority, NAME, 50);
     traffic.first(&Fate::Good, Instant::now(), PATIENCE);
 

@@ -1,19 +1,21 @@
-//! All controllers are gone while a Service is redirected: its users notice nothing, and `glooshot rescue` puts it back.
+//! All controllers are gone while Services are redirected: their users notice nothing, and their owners, or `glooshot rescue`, put them back.
 
 use std::time::{Duration, Instant};
 
 use super::{
-    stage::{ABORT, Owner, PATIENCE, Stage},
+    owners::Redirected,
+    stage::{ABORT, PATIENCE, Stage},
     traffic::{Fate, Traffic},
 };
 use crate::harness::{patience::let_pass, scale::ALONE_SECONDS};
 
-/// Controllers scaled to nothing, traffic for a while, rescue.
+/// Controllers scaled to nothing, traffic for a while, owners who apply their Services again, rescue of what nobody applies.
 pub fn rescue(stage: &Stage<'_>) {
-    let target = stage.target("alone", Owner::ClientSide);
+    let target = stage.target("alone");
     let traffic = Traffic::new_connections(target.address, 50);
     stage.experiment(&target, 600, ABORT);
     traffic.first(&Fate::Injected, Instant::now(), PATIENCE);
+    let owned = Redirected::all(stage, "orphan");
     stage.shell(
         "kubectl scale -n glooshot deployment/glooshot-controller --replicas=0
          kubectl wait -n glooshot pod -l app.kubernetes.io/name=glooshot-controller --for=delete --timeout=60s",
@@ -36,6 +38,7 @@ pub fn rescue(stage: &Stage<'_>) {
     let_pass((gone + Duration::from_secs(ALONE_SECONDS.get())).saturating_duration_since(Instant::now()));
     let selector = stage.service(&target)["spec"]["selector"].clone();
     assert_ne!(selector, target.before["spec"]["selector"], "it is not redirected any more");
+    let owned: Vec<_> = owned.into_iter().map(|run| (run.apply(stage), run)).collect();
     let rescued = Instant::now();
     let said = stage.shell("glooshot rescue -n shop");
     stage.assert_as_before(&target);
@@ -51,6 +54,9 @@ pub fn rescue(stage: &Stage<'_>) {
     assert_eq!(status["result"]["state"], "Inconclusive", "{status:#}");
     assert_eq!(status["result"]["failureReport"]["failure_type"], "interrupted", "{status:#}");
     stage.assert_as_before(&target);
+    for (applied, run) in owned {
+        run.interrupted(stage, applied);
+    }
     let log = traffic.finish();
     log.assert_none_failed();
     // Not even when somebody leads again: what was rescued is not taken again.
