@@ -105,7 +105,7 @@ bench: ## The proxy beside HAProxy, nginx, Envoy and toxiproxy; installs what it
 	benches/peers/deps.sh
 	$(BENCH) peers -- $(BENCH_ARGS)
 
-bench-profile: ## Where the processor time of a request goes, ours and HAProxy's, by perf. CASE=abort-100 looks at another than forwarding
+bench-profile: ## Where the processor time of a request goes, ours and HAProxy's, by perf. CASE=abort-100 or CASE=rules looks at another than forwarding
 	benches/peers/deps.sh
 	$(BENCH) peers --no-run
 	CARGO="$(CARGO)" benches/peers/profile.sh $(CASE)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Where the processor time of a request goes, in our proxy and in HAProxy: perf's profile of each while the bench loads it.
-# profile.sh [CASE]: what is asked, by default forward-64.
+# profile.sh [CASE]: what is asked, by default forward-64; of the case rules, each with one endpoint and with a thousand.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -35,10 +35,12 @@ shares() {
   perf report --input "$samples/$1" --no-children --sort "$2" --percent-limit "$3" --stdio 2>/dev/null | sed '/^#/d; /^ *$/d; s/[ -]*$//'
 }
 
-for pair in glooshot:ours haproxy:haproxy; do
+subjects=(glooshot:ours haproxy:haproxy)
+[ "$CASE" != rules ] || subjects=(glooshot:rules1 glooshot:rules1000 haproxy:haproxy haproxy:haproxy1000)
+for pair in "${subjects[@]}"; do
   program=${pair%%:*} subject=${pair##*:}
   profile "$program" "$subject"
-  printf '\n%s\n' "== $program"
+  printf '\n%s\n' "== $program: $subject"
   sed -n '/CPU us/,$p' "$samples/$subject.bench" | head -n 2
   printf '\n%s\n' "by where the code is from:"
   shares "$subject" dso 0.5

@@ -246,6 +246,6 @@ mod tests {
     #[test]
     fn wake_ups_are_put_off_at_high_rates_only() {
         let micros = [0.0, 2_000.0, 10_000.0, 20_000.0, 1e6].map(|rate| grain(rate).as_micros());
-        assert_eq!(micros, [0, 50, 250, 500, 500]);
+        assert_eq!(micros, [0, 70, 350, 700, 700]);
     }
 }

@@ -74,7 +74,16 @@ impl Bed {
             kubectl logs -n glooshot -l app.kubernetes.io/name=glooshot-controller --tail=20";
         let output =
             Command::new("bash").args(["-c", &format!("{}\n({commands}) 2>&1", self.chosen)]).output().unwrap();
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        let connections = ["1", "2"].map(|node| self.unanswered(node));
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), connections.concat())
+    }
+
+    /// Connections through a node that nobody has answered yet, and where they were led.
+    fn unanswered(&self, node: &str) -> String {
+        let on = root().join("tests/cluster/on.sh");
+        let list = ["conntrack", "-L", "-p", "tcp", "--state", "SYN_SENT"];
+        let output = Command::new(on).args([self.number.as_str(), node]).args(list).output().unwrap();
+        format!("unanswered on node{node}:\n{}", String::from_utf8_lossy(&output.stdout))
     }
 
     /// Runs a command on a node, or sends a signal to one of its components, as `tests/cluster/on.sh` does.

@@ -84,8 +84,18 @@ pub fn the_api_server(stage: &Stage<'_>) {
 pub const CONTROLLERS: &str = "-n glooshot -l app.kubernetes.io/name=glooshot-controller";
 
 fn proxies(stage: &Stage<'_>, target: &Target) -> Vec<victims::Victim> {
-    let uid = target.before["metadata"]["uid"].as_str().unwrap();
-    victims::find(stage.bed, &format!("-n shop -l glooshot.solo.io/service-uid={uid}"))
+    victims::find(stage.bed, &target.proxies())
+}
+
+/// Each node has a proxy, so that one which goes down never takes all of them along.
+fn assert_spread(stage: &Stage<'_>, target: &Target) {
+    let nodes = stage.shell(&format!(
+        "kubectl get pods {} -o jsonpath='{{range .items[*]}}{{.spec.nodeName}} {{end}}'",
+        target.proxies()
+    ));
+    let mut nodes: Vec<&str> = nodes.split_whitespace().collect();
+    nodes.sort_unstable();
+    assert_eq!(nodes, ["node1", "node2"], "{}", target.name);
 }
 
 /// Aborts every request, lets something die, which says when, and waits for the end.
@@ -95,6 +105,7 @@ pub fn while_aborting(stage: &Stage<'_>, name: &str, death: impl FnOnce(&Target)
     let seconds = DEATH_RUN_SECONDS.get();
     stage.experiment(&target, seconds, ABORT);
     traffic.first(&Fate::Injected, Instant::now(), PATIENCE);
+    assert_spread(stage, &target);
     let_pass(BEFORE);
     let died = death(&target);
     let status = stage.ended(&target, Duration::from_secs(seconds) + PATIENCE);
@@ -155,16 +166,12 @@ impl Seen {
     /// A success only of a run whose faults were on as long as the engine demands; anything else says why.
     #[track_caller]
     fn assert_honest(&self, duration: Duration) {
-        let (result, on) = (&self.status["result"], self.log.injected_for());
+        let (result, off) = (&self.status["result"], self.log.untouched_within(duration));
         let report = &result["failureReport"];
         if result["state"] == "Succeeded" {
             let allowed = OFF_ALLOWANCE.max(duration / 10);
             // The clients see the edges of a fault a tenth of a second later or earlier, each time it goes on or off.
-            assert!(
-                on + allowed + Duration::from_secs(1) >= duration,
-                "on for {on:?} of {duration:?}: {:#}",
-                self.status
-            );
+            assert!(off <= allowed + Duration::from_secs(1), "off for {off:?} of {duration:?}: {:#}", self.status);
         } else {
             assert_eq!(result["state"], "Inconclusive", "{:#}", self.status);
             assert_eq!(report["failure_type"], "interrupted", "{:#}", self.status);

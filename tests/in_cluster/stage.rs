@@ -33,10 +33,16 @@ spec:
       - name: ratings
         image: IMAGE
         args: [bookinfo, ratings, --listen=0.0.0.0:9080]
+        lifecycle: LIFECYCLE
         # Without a request it would be served last of all pods: on a busy machine that looks like requests that are lost.
         resources: {requests: {cpu: 100m}}
         readinessProbe: {httpGet: {path: /health, port: 9080}, periodSeconds: 1, timeoutSeconds: 5, failureThreshold: 6}
 ";
+
+/// Pods that go away refuse connections at once, before anybody has heard of it.
+const AT_ONCE: &str = "{}";
+/// Pods that go away still serve until everybody has heard of it, as is usual where a roll-out must not cost a request.
+pub const GENTLY: &str = "{preStop: {sleep: {seconds: 5}}}";
 
 /// The cluster, its user, and what the user has in it.
 #[derive(Debug)]
@@ -77,6 +83,15 @@ pub struct Target {
     pub address: SocketAddr,
     /// As it was before all experiments, without what any write changes.
     pub before: Value,
+    namespace: &'static str,
+}
+
+impl Target {
+    /// What `kubectl get pods` lists its proxies by.
+    pub fn proxies(&self) -> String {
+        let uid = self.before["metadata"]["uid"].as_str().unwrap();
+        format!("-n {} -l glooshot.solo.io/service-uid={uid}", self.namespace)
+    }
 }
 
 fn manifest(name: &str, target_port: TargetPort) -> String {
@@ -96,7 +111,12 @@ pub fn install(bed: &Bed) {
 impl<'a> Stage<'a> {
     /// In a cluster with Glooshot in it: makes a namespace, and waits for the service in it.
     pub fn set(bed: &'a Bed, namespace: &'static str) -> Self {
-        let service = SERVICE.replace("IMAGE", "$GLOOSHOT_IMAGE");
+        Self::set_with(bed, namespace, AT_ONCE)
+    }
+
+    /// The same, of pods that leave like this.
+    pub fn set_with(bed: &'a Bed, namespace: &'static str, lifecycle: &str) -> Self {
+        let service = SERVICE.replace("IMAGE", "$GLOOSHOT_IMAGE").replace("LIFECYCLE", lifecycle);
         bed.shell(&format!(
             "kubectl create namespace {namespace}
              glooshot enable -n {namespace}
@@ -127,7 +147,7 @@ impl<'a> Stage<'a> {
         let service = self.bed.get(&format!("service -n {} {name}", self.namespace));
         let (ip, port) = (service["spec"]["clusterIP"].as_str().unwrap(), &service["spec"]["ports"][0]["port"]);
         let address = format!("{ip}:{port}").parse().unwrap();
-        Target { name: name.to_owned(), address, before: lasting(service) }
+        Target { name: name.to_owned(), address, before: lasting(service), namespace: self.namespace }
     }
 
     /// Somebody applies a Service, for the first time or again.

@@ -1,7 +1,7 @@
 //! Requests from this machine to a Service, at fixed times whatever becomes of those before, and a log of what became of each.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     io::{self, ErrorKind},
     net::SocketAddr,
@@ -292,14 +292,29 @@ impl Log {
 
     /// For how long faults were on: the tenths of a second in which one of our answers came.
     pub fn injected_for(&self) -> Duration {
-        let Some(first) = self.0.first() else { return Duration::ZERO };
-        let injected = self.0.iter().filter(|seen| seen.fate == Fate::Injected);
-        let mut tenths: Vec<u128> = injected.map(|seen| (seen.sent - first.sent).as_millis() / 100).collect();
-        tenths.dedup();
-        Duration::from_millis(100) * u32::try_from(tenths.len()).unwrap()
+        TENTH * u32::try_from(self.tenths(&Fate::Injected).len()).unwrap()
+    }
+
+    /// For how long faults were seen to be off in a run that is so long: the tenths of a second, from our first answer on, in which
+    /// answers came and all of them were the service's own. Of one in which nobody was answered nothing can be said.
+    pub fn untouched_within(&self, run: Duration) -> Duration {
+        let (injected, good) = (self.tenths(&Fate::Injected), self.tenths(&Fate::Good));
+        let Some(first) = injected.first() else { return run };
+        let end = first + run.as_millis() / TENTH.as_millis();
+        let off = good.difference(&injected).filter(|tenth| (*first..end).contains(tenth)).count();
+        TENTH * u32::try_from(off).unwrap()
+    }
+
+    /// In which tenths of a second such answers came, counted from the first request.
+    fn tenths(&self, fate: &Fate) -> BTreeSet<u128> {
+        let Some(first) = self.0.first().map(|first| first.sent) else { return BTreeSet::new() };
+        let seen = self.0.iter().filter(|seen| seen.fate == *fate);
+        seen.map(|seen| seen.over.saturating_duration_since(first).as_millis() / TENTH.as_millis()).collect()
     }
 }
 
+/// What is looked at as one.
+const TENTH: Duration = Duration::from_millis(100);
 /// How many requests that failed are told of.
 const REPORTED: usize = 20;
 /// Between two phases of a run.

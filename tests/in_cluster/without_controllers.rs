@@ -4,13 +4,15 @@ use std::time::{Duration, Instant};
 
 use super::{
     owners::Redirected,
-    stage::{ABORT, PATIENCE, Stage},
+    stage::{ABORT, GENTLY, PATIENCE, Stage},
     traffic::{Fate, Traffic},
 };
 use crate::harness::{patience::let_pass, scale::ALONE_SECONDS};
 
 /// Controllers scaled to nothing, traffic for a while, owners who apply their Services again, rescue of what nobody applies.
 pub fn rescue(stage: &Stage<'_>) {
+    // Without a controller nobody tells the proxies which pods are ready: they ask the Service behind them, and lose what it would lose.
+    let stage = &Stage::set_with(stage.bed, "alone", GENTLY);
     let target = stage.target("alone");
     let traffic = Traffic::new_connections(target.address, 50);
     stage.experiment(&target, 600, ABORT);
@@ -23,24 +25,23 @@ pub fn rescue(stage: &Stage<'_>) {
     let gone = Instant::now();
     let good = traffic.first(&Fate::Good, gone, PATIENCE);
     // What Kubernetes itself does goes on: the service is rolled twice, and every proxy is replaced by one that meets no controller.
-    let uid = target.before["metadata"]["uid"].as_str().unwrap();
-    let proxies = format!("-n shop -l glooshot.solo.io/service-uid={uid}");
+    let proxies = target.proxies();
     stage.shell(&format!(
-        "kubectl rollout restart -n shop deployment/ratings
-         kubectl rollout status -n shop deployment/ratings --timeout=90s
-         kubectl rollout restart -n shop deployment/ratings
+        "kubectl rollout restart -n alone deployment/ratings
+         kubectl rollout status -n alone deployment/ratings --timeout=90s
+         kubectl rollout restart -n alone deployment/ratings
          for pod in $(kubectl get pods {proxies} -o name); do
-           kubectl delete -n shop $pod --wait=false
+           kubectl delete -n alone $pod --wait=false
            kubectl rollout status deployment {proxies} --timeout=90s
          done
-         kubectl rollout status -n shop deployment/ratings --timeout=90s"
+         kubectl rollout status -n alone deployment/ratings --timeout=90s"
     ));
     let_pass((gone + Duration::from_secs(ALONE_SECONDS.get())).saturating_duration_since(Instant::now()));
     let selector = stage.service(&target)["spec"]["selector"].clone();
     assert_ne!(selector, target.before["spec"]["selector"], "it is not redirected any more");
     let owned: Vec<_> = owned.into_iter().map(|run| (run.apply(stage), run)).collect();
     let rescued = Instant::now();
-    let said = stage.shell("glooshot rescue -n shop");
+    let said = stage.shell("glooshot rescue -n alone");
     stage.assert_as_before(&target);
     eprintln!("  good {:.2?} after the last controller; rescue took {:.0?}", good.over - gone, rescued.elapsed());
     let pods = stage.shell("kubectl get pods -n glooshot -l app.kubernetes.io/name=glooshot-controller -o name");

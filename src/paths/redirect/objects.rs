@@ -150,12 +150,7 @@ impl Parts<'_> {
 
     /// The proxies, which forward to `origin` from their first second.
     pub(super) fn deployment(&self, origin: std::net::IpAddr) -> Result<Deployment, serde_json::Error> {
-        let spread = |key: &str| {
-            json!({
-                "maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": {SERVICE_UID: self.uid()}},
-            })
-        };
+        let ours = json!({"matchLabels": {SERVICE_UID: self.uid()}});
         let secrets: Vec<Value> = self.settings.pull_secrets.iter().map(|name| json!({"name": name})).collect();
         let lowest = self.listens.iter().map(|listen| listen.number).min().unwrap_or(UNPRIVILEGED);
         let sysctls = (lowest < UNPRIVILEGED)
@@ -190,8 +185,15 @@ impl Parts<'_> {
                             "seccompProfile": {"type": "RuntimeDefault"},
                             "sysctls": sysctls,
                         },
-                        "topologySpreadConstraints":
-                            [spread("kubernetes.io/hostname"), spread("topology.kubernetes.io/zone")],
+                        "topologySpreadConstraints": [{
+                            "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
+                            "labelSelector": ours,
+                        }],
+                        // No second constraint: nodes that lack the key of one of them are left out by the scheduler for all.
+                        "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{
+                            "weight": 100,
+                            "podAffinityTerm": {"topologyKey": "topology.kubernetes.io/zone", "labelSelector": ours},
+                        }]}},
                         "containers": [self.container(origin)],
                         "volumes": volumes,
                     },

@@ -84,6 +84,18 @@ fn proxies_have_the_keys_of_the_selector_and_the_very_target_ports() {
 }
 
 #[test]
+fn proxies_are_spread_over_nodes_also_where_nodes_have_no_zone() {
+    let (deployment, _) = made(&["IPv4"], &[listen(80, 8080, &[])]);
+    let (spec, mine) = (&deployment["spec"]["template"]["spec"], json!({"matchLabels": {SERVICE_UID: UID}}));
+    let constraints = spec["topologySpreadConstraints"].as_array().unwrap();
+    assert_eq!(constraints.len(), 1, "a node without the key of any of them counts for none");
+    assert_eq!(constraints[0]["topologyKey"], "kubernetes.io/hostname");
+    assert_eq!(constraints[0]["labelSelector"], mine);
+    let apart = &spec["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"][0];
+    assert_eq!(apart["podAffinityTerm"], json!({"topologyKey": "topology.kubernetes.io/zone", "labelSelector": mine}));
+}
+
+#[test]
 fn proxies_have_no_right_and_no_privilege() {
     let (deployment, _) = made(&["IPv4"], &[listen(9080, 9080, &[])]);
     let spec = &deployment["spec"]["template"]["spec"];
