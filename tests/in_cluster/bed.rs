@@ -42,12 +42,12 @@ impl Bed {
     /// Starts one that nobody uses, with our images in it.
     pub fn start() -> Self {
         let only = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let helm = script("build.sh", &["helm"]).trim().to_owned();
         let cluster = script("up.sh", &["free"]);
         let (_, number) = cluster.split_once("/glooshot-bed-").unwrap();
         let number = number.split('/').next().unwrap().to_owned();
-        let mut bed = Self { _only: only, number, chosen: cluster, helm: String::new() };
+        let mut bed = Self { _only: only, number, chosen: cluster, helm };
         bed.chosen += &script("load.sh", &[&bed.number, programs().to_str().unwrap()]);
-        bed.helm = script("build.sh", &["helm"]).trim().to_owned();
         bed
     }
 
@@ -55,8 +55,8 @@ impl Bed {
     #[track_caller]
     pub fn shell(&self, commands: &str) -> String {
         let path = format!("PATH={}:{}:$PATH", programs().display(), self.helm);
-        let memory = format!("/var/tmp/glooshot-bed-{}", self.number);
-        let memory = format!("KUBECACHEDIR={memory}/kubectl HELM_CACHE_HOME={memory}/helm");
+        let state = format!("/var/tmp/glooshot-bed-{}", self.number);
+        let memory = format!("KUBECACHEDIR={state}/kubectl HELM_CACHE_HOME={state}/helm");
         let proxy = "NO_PROXY=10.0.0.0/8,127.0.0.0/8 no_proxy=10.0.0.0/8,127.0.0.0/8";
         let all = format!("set -euo pipefail\n{}\nexport {path} {memory} {proxy}\n{commands}", self.chosen);
         let Output { status, stdout, stderr } =
