@@ -5,7 +5,7 @@ use crate::{
     measured::{CaseResult, Figure, Measured},
     results::Results,
     statistics::{Estimate, estimate},
-    subject::Subject::{self, Envoy, Haproxy, Ours, Rules1, Rules1000},
+    subject::Subject::{self, Envoy, Haproxy, Least, Ours, Relay, Relay1000, Rules1, Rules1000},
 };
 
 /// A core that is used this much is the limit of what is measured.
@@ -21,6 +21,8 @@ pub struct Bar {
     pub value: Option<Estimate>,
     pub unit: &'static str,
     pub bound: Bound,
+    /// The same of who does next to nothing, where it was measured: what can be had at all.
+    pub floors: Vec<(Subject, Estimate)>,
 }
 
 /// What the median must be.
@@ -63,27 +65,50 @@ fn known(estimate: Estimate) -> Option<Estimate> {
     (!estimate.median.is_nan()).then_some(estimate)
 }
 
+const CPU_BY_HAPROXY: &str = "CPU per request, ours / HAProxy's";
+const CPU_BY_ENVOY: &str = "CPU per request, ours / Envoy's";
+const RATE_BY_HAPROXY: &str = "requests per second, ours / HAProxy's";
+const CPU_BY_ONE: &str = "CPU per request, 1,000 / 1";
+
+/// What comes of a bar with who does next to nothing in the place of ours.
+fn floors(result: &CaseResult, what: &str) -> Vec<(Subject, Estimate)> {
+    let cpu: Figure = |measured| measured.cpu;
+    let (pairs, figure): (&[_], Figure) = match what {
+        CPU_BY_HAPROXY => (&[(Least, Haproxy), (Relay, Haproxy)], cpu),
+        CPU_BY_ENVOY => (&[(Least, Envoy), (Relay, Envoy)], cpu),
+        // Where its core is not full, it is the client and the service that limit it, and nobody could show more.
+        RATE_BY_HAPROXY => (&[(Least, Haproxy), (Relay, Haproxy)], |measured| measured.rate),
+        CPU_BY_ONE => (&[(Relay1000, Relay)], cpu),
+        _ => (&[], cpu),
+    };
+    pairs.iter().filter_map(|pair| Some((pair.0, estimate(&result.ratios(*pair, figure)?)))).collect()
+}
+
 /// All bars of the cases that there are figures of.
 pub fn judge(results: &Results) -> Vec<Bar> {
-    let mut bars = Vec::new();
+    let mut bars: Vec<Bar> = Vec::new();
     let mut bar = |case: &str, what: &str, unit, bound, values: &dyn Fn(&CaseResult) -> Option<Option<Estimate>>| {
         let Some(value) = results.cases.get(case).and_then(values) else { return };
         let title = Case::find(case).map_or(case, |case| case.title);
-        bars.push(Bar { what: format!("{title}: {what}"), value, unit, bound });
+        bars.push(Bar {
+            what: format!("{title}: {what}"),
+            value,
+            unit,
+            bound,
+            floors: results.cases.get(case).map(|result| floors(result, what)).unwrap_or_default(),
+        });
     };
     let cpu: Figure = |measured| measured.cpu;
     let ratio = |pair, figure: Figure| move |result: &CaseResult| Some(Some(estimate(&result.ratios(pair, figure)?)));
-    bar("forward-64", "CPU per request, ours / HAProxy's", "", Bound::AtMost(0.85), &ratio((Ours, Haproxy), cpu));
-    bar("forward-64", "CPU per request, ours / Envoy's", "", Bound::AtMost(0.25), &ratio((Ours, Envoy), cpu));
-    bar("forward-64", "requests per second, ours / HAProxy's", "", Bound::AtLeast(1.15), &|result| {
-        throughput(result, (Ours, Haproxy))
-    });
-    bar("abort-100", "CPU per request, ours / Envoy's", "", Bound::AtMost(0.35), &ratio((Ours, Envoy), cpu));
+    bar("forward-64", CPU_BY_HAPROXY, "", Bound::AtMost(0.85), &ratio((Ours, Haproxy), cpu));
+    bar("forward-64", CPU_BY_ENVOY, "", Bound::AtMost(0.25), &ratio((Ours, Envoy), cpu));
+    bar("forward-64", RATE_BY_HAPROXY, "", Bound::AtLeast(1.15), &|result| throughput(result, (Ours, Haproxy)));
+    bar("abort-100", CPU_BY_ENVOY, "", Bound::AtMost(0.35), &ratio((Ours, Envoy), cpu));
     // The latency without a proxy is the same in both, and goes out.
     bar("half-load", "added p99, ours - HAProxy's", " us", Bound::AtMost(0.0), &|result| {
         Some(known(estimate(&result.paired((Ours, Haproxy), Measured::p99, |ours, theirs| ours - theirs)?)))
     });
-    bar("rules", "CPU per request, 1,000 / 1", "", Bound::AtMost(1.05), &ratio((Rules1000, Rules1), cpu));
+    bar("rules", CPU_BY_ONE, "", Bound::AtMost(1.05), &ratio((Rules1000, Rules1), cpu));
     bar("memory", "ours / Envoy's", "", Bound::AtMost(1.0 / 3.0), &ratio((Ours, Envoy), |measured| measured.memory));
     let late = |figure: Figure| {
         move |result: &CaseResult| {

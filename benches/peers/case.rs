@@ -60,9 +60,13 @@ pub struct Case {
 }
 
 use Subject::{
-    Direct, Envoy, Haproxy, Haproxy1000, Nginx, OnlyRules1000, Ours, Rules1, Rules100, Rules1000, Toxiproxy,
+    Direct, Envoy, Haproxy, Haproxy1000, Least, Nginx, OnlyRules1000, Ours, Relay, Relay1000, Rules1, Rules100,
+    Rules1000, Toxiproxy,
 };
 
+/// The cases in which the floor is measured, too.
+const EVERYBODY_AND_THE_FLOOR: &[Subject] = &[Direct, Ours, Haproxy, Nginx, Envoy, Toxiproxy, Least, Relay];
+const HTTP_AND_THE_FLOOR: &[Subject] = &[Direct, Ours, Haproxy, Nginx, Envoy, Least, Relay];
 const EVERYBODY: &[Subject] = &[Direct, Ours, Haproxy, Nginx, Envoy, Toxiproxy];
 /// toxiproxy does not know HTTP; it would pass TLS and HTTP/2 on unread, which is other work.
 const HTTP: &[Subject] = &[Direct, Ours, Haproxy, Nginx, Envoy];
@@ -82,7 +86,7 @@ const FORWARD_64: Case = Case {
 
 /// All of them, in the order in which they run.
 pub const CASES: &[Case] = &[
-    FORWARD_64,
+    Case { subjects: EVERYBODY_AND_THE_FLOOR, ..FORWARD_64 },
     Case { name: "forward-1", title: "forwarding, 1 connection", connections: 1, ..FORWARD_64 },
     Case { name: "forward-512", title: "forwarding, 512 connections", connections: 512, ..FORWARD_64 },
     Case {
@@ -96,7 +100,7 @@ pub const CASES: &[Case] = &[
     Case {
         name: "abort-100",
         title: "100 % aborted, 64 connections",
-        subjects: HTTP,
+        subjects: HTTP_AND_THE_FLOOR,
         port: port::ABORT_100,
         aborted: 1.0,
         ..FORWARD_64
@@ -142,7 +146,7 @@ pub const CASES: &[Case] = &[
     Case {
         name: "rules",
         title: "1, 100 and 1,000 rules and endpoints in one plan, 64 connections",
-        subjects: &[Rules1, Rules100, Rules1000, OnlyRules1000, Haproxy, Haproxy1000],
+        subjects: &[Rules1, Rules100, Rules1000, OnlyRules1000, Haproxy, Haproxy1000, Relay, Relay1000],
         ..FORWARD_64
     },
     Case {

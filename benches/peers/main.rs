@@ -22,10 +22,12 @@ mod arguments;
 mod bars;
 mod case;
 mod fleet;
+mod least;
 mod load;
 mod measured;
 mod process;
 mod readme;
+mod relay;
 mod results;
 mod rules;
 mod statistics;
@@ -47,6 +49,10 @@ fn main() -> ExitCode {
     // `cargo test --benches` only asks whether it starts.
     if std::env::args().any(|argument| argument == "--test") {
         return ExitCode::SUCCESS;
+    }
+    let of_relay = std::env::args().skip_while(|argument| argument != relay::ARGUMENT).nth(1);
+    if let Some(subject) = of_relay.and_then(|key| key.parse().ok()) {
+        relay::run(subject);
     }
     let arguments = match Arguments::parse(std::env::args().skip(1)) {
         Ok(arguments) => arguments,

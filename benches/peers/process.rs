@@ -13,7 +13,7 @@ use std::{
 use crate::{
     case::{DELAY, port},
     harness::{patience::try_within, within},
-    rules,
+    relay, rules,
     subject::Subject,
     support::{machine::first_line, on_core::on_core, usage::Process},
 };
@@ -75,6 +75,7 @@ pub fn start(subject: Subject, directory: &Path) -> Running {
         Subject::Rules1 | Subject::Rules100 | Subject::Rules1000 | Subject::OnlyRules1000 => {
             (PROXY_CORE, rules::command(subject, directory))
         }
+        Subject::Relay | Subject::Relay1000 | Subject::Least => (PROXY_CORE, relay(subject)),
     };
     let program = command.remove(0);
     // What it says is kept for whoever wants to know why it did not start.
@@ -130,6 +131,12 @@ fn ours(directory: &Path) -> Vec<String> {
     let files = format!("{tls}={},{}", in_(directory, "cert.pem"), in_(directory, "key.pem"));
     command.extend(words("--tls", &[&files, "--upstream-tls", &format!("{tls}=plaintext")]));
     command
+}
+
+/// This program itself.
+fn relay(subject: Subject) -> Vec<String> {
+    let program = std::env::current_exe().unwrap();
+    vec![program.to_str().unwrap().to_owned(), relay::ARGUMENT.to_owned(), subject.key().to_owned()]
 }
 
 /// Whether a subject does its work: those that abort, abort.

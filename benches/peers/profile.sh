@@ -18,11 +18,11 @@ ROUNDS=8
 samples=$(mktemp -d)
 trap 'rm -rf "$samples"' EXIT
 
-# profile PROGRAM SUBJECT: samples of the process that the bench starts for that subject.
+# profile PATTERN SUBJECT: samples of the process that the bench starts for that subject, by what is in its command.
 profile() {
   "${CARGO:-cargo}" bench --quiet --workspace --bench peers -- "$CASE" --rounds "$ROUNDS" --only "$2" >"$samples/$2.bench" &
   local bench=$! process=
-  until process=$(pgrep --parent "$(pgrep --parent "$bench" | head -n 1)" --exact "$1" 2>/dev/null); do
+  until process=$(pgrep --parent "$(pgrep --parent "$bench" | head -n 1)" --full -- "$1" 2>/dev/null); do
     kill -0 "$bench" 2>/dev/null || { echo "the bench ended before $1 ran" >&2; return 1; }
     sleep 0.05
   done
@@ -35,8 +35,9 @@ shares() {
   perf report --input "$samples/$1" --no-children --sort "$2" --percent-limit "$3" --stdio 2>/dev/null | sed '/^#/d; /^ *$/d; s/[ -]*$//'
 }
 
-subjects=(glooshot:ours haproxy:haproxy)
-[ "$CASE" != rules ] || subjects=(glooshot:rules1 glooshot:rules1000 haproxy:haproxy haproxy:haproxy1000)
+# Last who does next to nothing, see README.md.
+subjects=(glooshot:ours haproxy:haproxy relay:least relay:relay)
+[ "$CASE" != rules ] || subjects=(glooshot:rules1 glooshot:rules1000 haproxy:haproxy haproxy:haproxy1000 relay:relay relay:relay1000)
 for pair in "${subjects[@]}"; do
   program=${pair%%:*} subject=${pair##*:}
   profile "$program" "$subject"

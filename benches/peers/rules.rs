@@ -23,6 +23,11 @@ fn endpoint(number: usize) -> SocketAddr {
     ([127, 0, 78, host], 8001 + u16::try_from(number % PORTS).unwrap()).into()
 }
 
+/// All of them.
+pub fn endpoints() -> impl Iterator<Item = SocketAddr> {
+    (0..ENDPOINTS).map(endpoint)
+}
+
 /// The lines that let nginx listen on all of them.
 pub fn listen_lines() -> String {
     (0..ENDPOINTS).map(|number| format!("listen {} backlog=4096;\n", endpoint(number))).collect()

@@ -23,10 +23,15 @@ pub enum Subject {
     OnlyRules1000,
     /// HAProxy with a thousand servers, which shows what of the cost is everybody's.
     Haproxy1000,
+    /// What no proxy can do without, to one endpoint and to a thousand: `relay.rs`.
+    Relay,
+    Relay1000,
+    /// What no proxy of HTTP can do without: `least.rs`.
+    Least,
 }
 
 impl Subject {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Direct,
         Self::Ours,
         Self::Haproxy,
@@ -38,6 +43,9 @@ impl Subject {
         Self::Rules1000,
         Self::OnlyRules1000,
         Self::Haproxy1000,
+        Self::Relay,
+        Self::Relay1000,
+        Self::Least,
     ];
 
     /// The word for it in arguments and results.
@@ -54,6 +62,9 @@ impl Subject {
             Self::Rules1000 => "rules1000",
             Self::OnlyRules1000 => "onlyrules1000",
             Self::Haproxy1000 => "haproxy1000",
+            Self::Relay => "relay",
+            Self::Relay1000 => "relay1000",
+            Self::Least => "least",
         }
     }
 
@@ -71,6 +82,9 @@ impl Subject {
             Self::Rules1000 => 9,
             Self::OnlyRules1000 => 10,
             Self::Haproxy1000 => 11,
+            Self::Relay => 12,
+            Self::Relay1000 => 13,
+            Self::Least => 14,
         }
     }
 
@@ -105,6 +119,9 @@ impl fmt::Display for Subject {
             Self::Rules1000 => "1,000 rules",
             Self::OnlyRules1000 => "1,000 rules, 1 endpoint",
             Self::Haproxy1000 => "HAProxy, 1,000 servers",
+            Self::Relay => "no work",
+            Self::Relay1000 => "no work, 1,000 endpoints",
+            Self::Least => "heads only",
         })
     }
 }

@@ -85,7 +85,8 @@ fn rounded(median: f64, digits: usize) -> String {
 pub fn of_bars(bars: &[Bar]) -> String {
     let line = |bar: &Bar| {
         let verdict = if bar.holds() { "holds" } else { "BROKEN" };
-        format!("  {:<88} {:<26} bar {}: {verdict}\n", bar.what, value_of(bar), bound_of(bar))
+        let floors = if bar.floors.is_empty() { String::new() } else { format!(" ({})", floors_of(bar)) };
+        format!("  {:<88} {:<26} bar {}: {verdict}{floors}\n", bar.what, value_of(bar), bound_of(bar))
     };
     bars.iter().map(line).collect()
 }
@@ -99,6 +100,12 @@ fn bound_of(bar: &Bar) -> String {
         Bound::AtMost(most) => format!("at most {}{}", number(most), bar.unit),
         Bound::AtLeast(least) => format!("at least {}{}", number(least), bar.unit),
     }
+}
+
+/// `heads only 0.87 (0.85 to 0.90); no work 0.82 (0.80 to 0.84)`.
+fn floors_of(bar: &Bar) -> String {
+    let floors = bar.floors.iter().map(|(subject, floor)| format!("{subject} {}", with_interval(floor)));
+    floors.collect::<Vec<_>>().join("; ")
 }
 
 fn number(value: f64) -> String {
@@ -129,10 +136,11 @@ pub fn for_readme(results: &Results) -> String {
     figure_table(&mut text, results, "p99, in us", Measured::p99, 0);
     memory_table(&mut text, results);
     rules_table(&mut text, results);
-    text.push_str("| bar | measured | must be | |\n|---|---|---|---|\n");
+    text.push_str("| bar | measured | must be | | the same of who does next to nothing |\n|---|---|---|---|---|\n");
     for bar in judge(results) {
         let verdict = if bar.holds() { "holds" } else { "**broken**" };
-        writeln!(text, "| {} | {} | {} | {verdict} |", bar.what, value_of(&bar), bound_of(&bar)).unwrap();
+        let floors = floors_of(&bar);
+        writeln!(text, "| {} | {} | {} | {verdict} | {floors} |", bar.what, value_of(&bar), bound_of(&bar)).unwrap();
     }
     text
 }

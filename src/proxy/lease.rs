@@ -20,7 +20,6 @@ use super::{
     pool::{Connection, Pool, PoolKey},
     tapped_io::TappedIo,
     transport::Wire,
-    turn,
     upload::Upload,
 };
 
@@ -202,8 +201,6 @@ async fn over_http1(connection: &mut Connection, mut request: Request<RequestBod
         Ok(response) => {
             http1::give_back_fields(std::mem::take(request.headers_mut()));
             connection.go_on_sending();
-            // Here, and not where the answer is written: an answer of our own goes at once.
-            turn::passed().await;
             Ok(response)
         }
         Err(error) => Err(Failed { error: error.into(), unsent: None, spare: has_none.then_some(request) }),

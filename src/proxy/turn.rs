@@ -1,35 +1,19 @@
-//! Gathering: before something is written, everything else that is ready on this core gets its turn.
-//!
-//! Then a core reads from all sockets that have something before it answers on any, and writes what it has in one go. To write
-//! to a process that sleeps means to wake it, which costs the kernel more than most of what we do for a request; whoever gets
-//! several messages in one go is awake already when the others come.
+//! Lets every other task of this core that is ready go first.
 
-use std::{
-    future::poll_fn,
-    task::{Context, Poll},
-};
+use std::{future::poll_fn, task::Poll};
 
-/// Whether a task has let the others go first.
-#[derive(Debug, Default)]
-pub(crate) struct Turn {
-    has_passed: bool,
-}
-
-impl Turn {
-    /// Lets every task go first that is ready already, and is ready then. A core without other work comes back at once.
-    pub(crate) fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if std::mem::replace(&mut self.has_passed, true) {
+/// Ready when every other task that is ready has had its turn. A core without other work comes back at once, and does not look at its
+/// sockets before, as it would behind tokio's `yield_now`.
+pub(crate) async fn passed() {
+    let mut has_passed = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut has_passed, true) {
             return Poll::Ready(());
         }
         cx.waker().wake_by_ref();
         Poll::Pending
-    }
-}
-
-/// Ready when every other task that is ready has had its turn.
-pub(crate) async fn passed() {
-    let mut turn = Turn::default();
-    poll_fn(|cx| turn.poll_passed(cx)).await;
+    })
+    .await;
 }
 
 #[cfg(test)]
@@ -41,17 +25,17 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_ready_is_done_before_anything_is_written() {
+    async fn whoever_is_ready_goes_first() {
         let told = Rc::<RefCell<Vec<&str>>>::default();
         let one = |told: Rc<RefCell<Vec<&'static str>>>| async move {
-            told.borrow_mut().push("read");
+            told.borrow_mut().push("before");
             passed().await;
-            told.borrow_mut().push("written");
+            told.borrow_mut().push("behind");
         };
         let tasks = LocalSet::new();
         let both = [one(Rc::clone(&told)), one(Rc::clone(&told))].map(|one| tasks.spawn_local(one));
         tasks.await;
         assert!(both.iter().all(tokio::task::JoinHandle::is_finished));
-        assert_eq!(*told.borrow(), ["read", "read", "written", "written"]);
+        assert_eq!(*told.borrow(), ["before", "before", "behind", "behind"]);
     }
 }

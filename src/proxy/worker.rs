@@ -12,8 +12,9 @@ use std::{
 };
 
 use tokio::{
+    runtime::{Builder, LocalOptions},
     sync::watch,
-    task::{AbortHandle, LocalSet},
+    task::AbortHandle,
     time::MissedTickBehavior,
 };
 
@@ -38,6 +39,8 @@ use super::{
 
 /// Conditions are evaluated at least this often, and the coarse clock goes in these steps.
 const TICK: Duration = Duration::from_millis(10);
+/// Tasks that have their turn, if so many are ready, before sockets and timers are looked at again. Each of them takes some microseconds.
+const BETWEEN_LOOKS: u32 = 256;
 /// Each connection is looked at every so many ticks, a part of them in each.
 const SWEEP_TICKS: usize = 25;
 /// A connection that has been idle for this long when the proxy closes is closed with it.
@@ -276,8 +279,9 @@ pub(crate) fn run(
     listeners: Vec<Listener>,
     mut phase: watch::Receiver<Phase>,
 ) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, async move {
+    let runtime =
+        Builder::new_current_thread().enable_all().event_interval(BETWEEN_LOOKS).build_local(LocalOptions::default())?;
+    runtime.block_on(async move {
         let drain = shared.limits.drain;
         let worker = Worker::new(core, shared);
         tokio::task::spawn_local(Rc::clone(&worker).tick());

@@ -8,7 +8,6 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    super::turn::Turn,
     decode::Decoder,
     error::Error,
     input,
@@ -24,8 +23,6 @@ pub(crate) struct Connection<S, B> {
     /// What has come and was not used yet.
     input: Bytes,
     sending: Sending<B>,
-    /// What else is ready on this core goes before the request.
-    turn: Turn,
     /// How the sending ended; `None` while it goes on.
     sent: Option<Result<(), Error>>,
     receiving: Receiving,
@@ -50,7 +47,6 @@ impl<S, B> Connection<S, B> {
             bounds,
             input: Bytes::new(),
             sending: Sending::nothing(),
-            turn: Turn::default(),
             sent: Some(Ok(())),
             receiving: Receiving::Body(Decoder::Done),
             asked_for_head: false,
@@ -108,7 +104,6 @@ where
     /// Begins to send a request; the connection must carry no other.
     pub(crate) fn begin(&mut self, request: &Request<impl Sized>, body: B) {
         self.sending = Sending::of(request, body);
-        self.turn = Turn::default();
         self.sent = None;
         self.receiving = Receiving::Head;
         self.asked_for_head = *request.method() == http::Method::HEAD;
@@ -127,8 +122,6 @@ where
 
     /// Sends on, and waits for the head of the answer. An upstream may answer before it has the whole request, and then close.
     pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, Error>> {
-        // Nothing is read before either: it would be an answer to nothing.
-        ready!(self.turn.poll_passed(cx));
         let _sends_on = self.poll_send(cx);
         if let Some(Err(Error::Source(_))) = &self.sent
             && let Some(Err(error)) = self.sent.replace(Err(Error::Closed))
