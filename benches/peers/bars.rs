@@ -65,51 +65,47 @@ fn known(estimate: Estimate) -> Option<Estimate> {
     (!estimate.median.is_nan()).then_some(estimate)
 }
 
-const CPU_BY_HAPROXY: &str = "CPU per request, ours / HAProxy's";
-const CPU_BY_ENVOY: &str = "CPU per request, ours / Envoy's";
-const RATE_BY_HAPROXY: &str = "requests per second, ours / HAProxy's";
-const CPU_BY_ONE: &str = "CPU per request, 1,000 / 1";
-
-/// What comes of a bar with who does next to nothing in the place of ours.
-fn floors(result: &CaseResult, what: &str) -> Vec<(Subject, Estimate)> {
-    let cpu: Figure = |measured| measured.cpu;
-    let (pairs, figure): (&[_], Figure) = match what {
-        CPU_BY_HAPROXY => (&[(Least, Haproxy), (Relay, Haproxy)], cpu),
-        CPU_BY_ENVOY => (&[(Least, Envoy), (Relay, Envoy)], cpu),
-        // Where its core is not full, it is the client and the service that limit it, and nobody could show more.
-        RATE_BY_HAPROXY => (&[(Least, Haproxy), (Relay, Haproxy)], |measured| measured.rate),
-        CPU_BY_ONE => (&[(Relay1000, Relay)], cpu),
-        _ => (&[], cpu),
-    };
-    pairs.iter().filter_map(|pair| Some((pair.0, estimate(&result.ratios(*pair, figure)?)))).collect()
-}
+/// Who does next to nothing in the place of ours, by whom, and in what. Where the core of such a relay is not full, the client and
+/// the service limit its throughput, and nobody could show more.
+type Floors = (&'static [(Subject, Subject)], Figure);
 
 /// All bars of the cases that there are figures of.
 pub fn judge(results: &Results) -> Vec<Bar> {
-    let mut bars: Vec<Bar> = Vec::new();
-    let mut bar = |case: &str, what: &str, unit, bound, values: &dyn Fn(&CaseResult) -> Option<Option<Estimate>>| {
-        let Some(value) = results.cases.get(case).and_then(values) else { return };
+    let mut bars = Vec::new();
+    let mut bar = |case: &str,
+                   what: &str,
+                   unit,
+                   bound,
+                   (pairs, figure): Floors,
+                   values: &dyn Fn(&CaseResult) -> Option<Option<Estimate>>| {
+        let Some(result) = results.cases.get(case) else { return };
+        let Some(value) = values(result) else { return };
         let title = Case::find(case).map_or(case, |case| case.title);
-        bars.push(Bar {
-            what: format!("{title}: {what}"),
-            value,
-            unit,
-            bound,
-            floors: results.cases.get(case).map(|result| floors(result, what)).unwrap_or_default(),
-        });
+        let floor = |pair: &(Subject, Subject)| Some((pair.0, estimate(&result.ratios(*pair, figure)?)));
+        let floors = pairs.iter().filter_map(floor).collect();
+        bars.push(Bar { what: format!("{title}: {what}"), value, unit, bound, floors });
     };
     let cpu: Figure = |measured| measured.cpu;
     let ratio = |pair, figure: Figure| move |result: &CaseResult| Some(Some(estimate(&result.ratios(pair, figure)?)));
-    bar("forward-64", CPU_BY_HAPROXY, "", Bound::AtMost(0.85), &ratio((Ours, Haproxy), cpu));
-    bar("forward-64", CPU_BY_ENVOY, "", Bound::AtMost(0.25), &ratio((Ours, Envoy), cpu));
-    bar("forward-64", RATE_BY_HAPROXY, "", Bound::AtLeast(1.15), &|result| throughput(result, (Ours, Haproxy)));
-    bar("abort-100", CPU_BY_ENVOY, "", Bound::AtMost(0.35), &ratio((Ours, Envoy), cpu));
+    let none: Floors = (&[], cpu);
+    let by_haproxy: &[_] = &[(Least, Haproxy), (Relay, Haproxy)];
+    let by_envoy: Floors = (&[(Least, Envoy), (Relay, Envoy)], cpu);
+    let (most, least) = (Bound::AtMost, Bound::AtLeast);
+    let (ours_by_haproxy, ours_by_envoy) = (ratio((Ours, Haproxy), cpu), ratio((Ours, Envoy), cpu));
+    bar("forward-64", "CPU per request, ours / HAProxy's", "", most(0.85), (by_haproxy, cpu), &ours_by_haproxy);
+    bar("forward-64", "CPU per request, ours / Envoy's", "", most(0.25), by_envoy, &ours_by_envoy);
+    let by_haproxy: Floors = (by_haproxy, |measured| measured.rate);
+    bar("forward-64", "requests per second, ours / HAProxy's", "", least(1.15), by_haproxy, &|result| {
+        throughput(result, (Ours, Haproxy))
+    });
+    bar("abort-100", "CPU per request, ours / Envoy's", "", most(0.35), by_envoy, &ours_by_envoy);
     // The latency without a proxy is the same in both, and goes out.
-    bar("half-load", "added p99, ours - HAProxy's", " us", Bound::AtMost(0.0), &|result| {
+    bar("half-load", "added p99, ours - HAProxy's", " us", most(0.0), none, &|result| {
         Some(known(estimate(&result.paired((Ours, Haproxy), Measured::p99, |ours, theirs| ours - theirs)?)))
     });
-    bar("rules", CPU_BY_ONE, "", Bound::AtMost(1.05), &ratio((Rules1000, Rules1), cpu));
-    bar("memory", "ours / Envoy's", "", Bound::AtMost(1.0 / 3.0), &ratio((Ours, Envoy), |measured| measured.memory));
+    let by_one: Floors = (&[(Relay1000, Relay)], cpu);
+    bar("rules", "CPU per request, 1,000 / 1", "", most(1.05), by_one, &ratio((Rules1000, Rules1), cpu));
+    bar("memory", "ours / Envoy's", "", most(1.0 / 3.0), none, &ratio((Ours, Envoy), |measured| measured.memory));
     let late = |figure: Figure| {
         move |result: &CaseResult| {
             let values = result.all(Ours, figure)?;
@@ -117,7 +113,7 @@ pub fn judge(results: &Results) -> Vec<Bar> {
             Some(known(estimate(&values.iter().map(|value| (value - nominal) / 1e3).collect::<Vec<_>>())))
         }
     };
-    bar("delay-10ms", "p50 above nominal", " ms", Bound::AtMost(1.5), &late(Measured::p50));
-    bar("delay-10ms", "p99 above nominal", " ms", Bound::AtMost(3.0), &late(Measured::p99));
+    bar("delay-10ms", "p50 above nominal", " ms", most(1.5), none, &late(Measured::p50));
+    bar("delay-10ms", "p99 above nominal", " ms", most(3.0), none, &late(Measured::p99));
     bars
 }

@@ -9,6 +9,7 @@
 use std::{
     io::{ErrorKind, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
+    ops::Range,
     os::fd::AsRawFd as _,
 };
 
@@ -37,20 +38,20 @@ enum Peer {
         listener: TcpListener,
         aborts: bool,
     },
-    /// A client, and the connection to the service that its request went over last.
     Client {
         stream: TcpStream,
         aborts: bool,
-        upstream: Option<usize>,
     },
     /// A connection to an endpoint, and the client whose request it carries or carried last.
     Upstream {
         stream: TcpStream,
         endpoint: usize,
         client: Option<usize>,
-        is_busy: bool,
     },
 }
+
+/// To whom, and what of that which was gathered.
+type Writes = Vec<(usize, Range<usize>)>;
 
 struct Relay {
     epoll: OwnedFd,
@@ -84,14 +85,13 @@ pub fn run(subject: Subject) -> ! {
         listener.set_nonblocking(true).unwrap();
         relay.add(Peer::Listener { listener, aborts });
     }
-    let mut events = Vec::with_capacity(EVENTS);
+    let mut events: Vec<epoll::Event> = Vec::with_capacity(EVENTS);
     let mut gathered = vec![0; GATHERED];
-    let mut writes: Vec<(usize, std::ops::Range<usize>)> = Vec::new();
+    let mut writes = Writes::new();
     loop {
         epoll::wait(&relay.epoll, spare_capacity(&mut events), None).unwrap();
         let mut end = 0;
         for event in events.drain(..) {
-            let event: epoll::Event = event;
             let from = usize::try_from(event.data.u64()).unwrap();
             if matches!(relay.peers[from], Some(Peer::Listener { .. })) {
                 relay.accept(from);
@@ -128,7 +128,7 @@ impl Relay {
         for stream in accepted {
             stream.set_nonblocking(true).unwrap();
             stream.set_nodelay(true).unwrap();
-            self.add(Peer::Client { stream, aborts, upstream: None });
+            self.add(Peer::Client { stream, aborts });
         }
     }
 
@@ -152,8 +152,7 @@ impl Relay {
                 into[..ABORT.len()].copy_from_slice(ABORT);
                 Some((from, ABORT.len()))
             }
-            Some(Peer::Upstream { endpoint, client, is_busy, .. }) => {
-                *is_busy = false;
+            Some(Peer::Upstream { endpoint, client, .. }) => {
                 self.idle[*endpoint].push(from);
                 Some(((*client)?, length))
             }
@@ -169,20 +168,15 @@ impl Relay {
             let stream = TcpStream::connect(self.endpoints[endpoint]).unwrap();
             stream.set_nonblocking(true).unwrap();
             stream.set_nodelay(true).unwrap();
-            let peer = Peer::Upstream { stream, endpoint, client: None, is_busy: true };
-            self.add(peer)
+            self.add(Peer::Upstream { stream, endpoint, client: None })
         });
-        if let Some(Peer::Upstream { client: carries, is_busy, .. }) = &mut self.peers[at] {
+        if let Some(Peer::Upstream { client: carries, .. }) = &mut self.peers[at] {
             *carries = Some(client);
-            *is_busy = true;
-        }
-        if let Some(Peer::Client { upstream, .. }) = &mut self.peers[client] {
-            *upstream = Some(at);
         }
         at
     }
 
-    fn write(&mut self, writes: &mut Vec<(usize, std::ops::Range<usize>)>, gathered: &[u8]) {
+    fn write(&mut self, writes: &mut Writes, gathered: &[u8]) {
         for (to, bytes) in writes.drain(..) {
             if let Some(Peer::Client { stream, .. } | Peer::Upstream { stream, .. }) = &mut self.peers[to] {
                 // Whoever has gone gets nothing; what it has closed is seen when it is read from.
@@ -194,17 +188,16 @@ impl Relay {
     /// Forgets a connection that has ended. A client whose connection to the service has ended is closed with it.
     fn close(&mut self, at: usize) {
         match self.peers[at].take() {
-            Some(Peer::Client { upstream: Some(upstream), .. }) => {
-                if let Some(Peer::Upstream { client, .. }) = &mut self.peers[upstream]
-                    && *client == Some(at)
-                {
-                    *client = None;
+            Some(Peer::Client { .. }) => {
+                // Another client may have this number next.
+                for peer in self.peers.iter_mut().flatten() {
+                    if let Peer::Upstream { client, .. } = peer {
+                        client.take_if(|client| *client == at);
+                    }
                 }
             }
-            Some(Peer::Upstream { endpoint, client, is_busy, .. }) => {
-                if !is_busy {
-                    self.idle[endpoint].retain(|idle| *idle != at);
-                }
+            Some(Peer::Upstream { endpoint, client, .. }) => {
+                self.idle[endpoint].retain(|idle| *idle != at);
                 if let Some(client) = client {
                     self.peers[client] = None;
                 }
