@@ -109,6 +109,23 @@ pub struct InjectionStatus {
     pub delayed: u64,
 }
 
+impl InjectionStatus {
+    /// Adds what several did, fault by fault: as many as the longest of them has.
+    pub fn sums(all: impl IntoIterator<Item = impl AsRef<[Self]>>) -> Vec<Self> {
+        let mut sums: Vec<Self> = Vec::new();
+        for one in all {
+            let one = one.as_ref();
+            sums.resize(sums.len().max(one.len()), Self::default());
+            for (sum, one) in sums.iter_mut().zip(one) {
+                sum.requests = sum.requests.saturating_add(one.requests);
+                sum.aborted = sum.aborted.saturating_add(one.aborted);
+                sum.delayed = sum.delayed.saturating_add(one.delayed);
+            }
+        }
+        sums
+    }
+}
+
 /// The result of an experiment, field for field as the tutorial prints it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -19,6 +19,9 @@ network() {
   ip link set eth0 up
   # Processes of the node use Services, too. There is no default route: nothing leaves this machine.
   ip route add "$services" dev eth0 src "$address"
+  # What comes for a Service that kube-proxy does not know yet is refused. It would leave by that route, and the connection that is
+  # remembered without its pod would swallow every later one from the same port, for two minutes.
+  ip rule add iif eth0 to "$services" unreachable
   for other in "${nodes[@]}"; do
     [ "$other" = "$node" ] || ip route add "$(node_pods "$other")" via "$(node_address "$other")"
   done

@@ -3,8 +3,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    future::poll_fn,
     io::{self, ErrorKind},
-    net::SocketAddr,
+    net::{self, SocketAddr},
+    os::fd::AsFd,
+    pin::pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -17,7 +20,7 @@ use jiff::{SignedDuration, Timestamp};
 use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     task::JoinSet,
     time::{MissedTickBehavior, interval, timeout},
 };
@@ -70,17 +73,22 @@ pub struct Way {
     to: SocketAddr,
     /// Over a connection that earlier requests had used.
     kept: bool,
-    /// From where, and how long it took to be connected, if it ever was.
-    connected: Option<(SocketAddr, Duration)>,
+    /// From where.
+    from: Option<SocketAddr>,
+    /// How long it took to be connected, if it ever was.
+    connected: Option<Duration>,
 }
 
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { to, .. } = self;
+        if let Some(from) = self.from {
+            write!(f, "{from} ")?;
+        }
+        write!(f, "to {}, ", self.to)?;
         match self.connected {
-            None => write!(f, "to {to}, never connected"),
-            Some((from, _)) if self.kept => write!(f, "{from} to {to}, over a kept connection"),
-            Some((from, took)) => write!(f, "{from} to {to}, over a new connection, made in {took:.0?}"),
+            None => f.write_str("never connected"),
+            Some(_) if self.kept => f.write_str("over a kept connection"),
+            Some(took) => write!(f, "over a new connection, made in {took:.0?}"),
         }
     }
 }
@@ -251,7 +259,7 @@ impl Log {
 
     /// How long the slowest took to be connected, and to be over.
     pub fn slowest(&self) -> (Duration, Duration) {
-        let connected = self.0.iter().filter_map(|seen| seen.way.connected).map(|(_, took)| took);
+        let connected = self.0.iter().filter_map(|seen| seen.way.connected);
         let over = self.0.iter().map(|seen| seen.over - seen.sent);
         (connected.max().unwrap_or_default(), over.max().unwrap_or_default())
     }
@@ -386,7 +394,7 @@ fn fate(answer: &io::Result<Message>) -> Fate {
 async fn ask(to: SocketAddr, tls: Option<&Tls>, kept: &mut Option<Open>, connection: &str) -> Seen {
     let request = format!("GET /ratings/7 HTTP/1.1\r\nHost: ratings\r\nConnection: {connection}\r\n\r\n");
     let sent = Instant::now();
-    let mut way = Way { to, kept: kept.is_some(), connected: None };
+    let mut way = Way { to, kept: kept.is_some(), from: None, connected: None };
     let mut bytes = Vec::new();
     let exchanged =
         timeout(ANSWERED_WITHIN, exchange(kept.take(), tls, request.as_bytes(), &mut way, &mut bytes)).await;
@@ -411,7 +419,8 @@ async fn exchange(
         Some(open) => open,
         None => connect(tls, way).await?,
     };
-    way.connected.get_or_insert((open.from, began.elapsed()));
+    way.from = Some(open.from);
+    way.connected.get_or_insert(began.elapsed());
     open.stream.write_all(request).await?;
     loop {
         match wire::response(bytes, "GET", false) {
@@ -427,13 +436,26 @@ async fn exchange(
 
 async fn connect(tls: Option<&Tls>, way: &mut Way) -> io::Result<Open> {
     let began = Instant::now();
-    let stream = TcpStream::connect(way.to).await?;
+    let stream = connect_from(way).await?;
     let from = stream.local_addr()?;
     // From here on it is the other end that is slow, not the network.
-    way.connected = Some((from, began.elapsed()));
+    way.connected = Some(began.elapsed());
     let stream: Box<dyn Connection> = match tls {
         None => Box::new(stream),
         Some(Tls { connector, name }) => Box::new(connector.connect(name.clone(), stream).await?),
     };
     Ok(Open { from, stream })
+}
+
+/// Notes from where as soon as that is chosen: by it the nodes' tables tell what became of one that is never answered.
+async fn connect_from(way: &mut Way) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    let same = net::TcpStream::from(socket.as_fd().try_clone_to_owned()?);
+    let mut connecting = pin!(socket.connect(way.to));
+    poll_fn(|context| {
+        let connected = connecting.as_mut().poll(context);
+        way.from = way.from.or_else(|| same.local_addr().ok());
+        connected
+    })
+    .await
 }

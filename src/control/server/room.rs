@@ -279,16 +279,7 @@ impl Room {
 
     /// What all proxies that ever took part in the run have injected, in the order of the faults.
     pub(super) fn injection(&self) -> Vec<InjectionStatus> {
-        let faults = self.injected.pods.values().map(Vec::len).max().unwrap_or(0);
-        let sum = |fault: usize| {
-            let all = self.injected.pods.values().filter_map(|faults| faults.get(fault));
-            all.fold(InjectionStatus::default(), |sum, one| InjectionStatus {
-                requests: sum.requests.saturating_add(one.requests),
-                aborted: sum.aborted.saturating_add(one.aborted),
-                delayed: sum.delayed.saturating_add(one.delayed),
-            })
-        };
-        (0..faults).map(sum).collect()
+        InjectionStatus::sums(self.injected.pods.values())
     }
 
     fn experiment(&self) -> Option<&PlannedExperiment> {

@@ -410,16 +410,10 @@ impl DataPath for RedirectPath {
 
     fn injection(&self) -> Vec<InjectionStatus> {
         let notes = self.run.notes();
-        let faults = notes.scenario.as_ref().map_or(0, |scenario| scenario.faults.len());
-        let mut sums = vec![InjectionStatus::default(); faults];
-        for target in &notes.targets {
-            for (sum, one) in sums.iter_mut().zip(self.shared.hub.injection(&target.name)) {
-                sum.requests = sum.requests.saturating_add(one.requests);
-                sum.aborted = sum.aborted.saturating_add(one.aborted);
-                sum.delayed = sum.delayed.saturating_add(one.delayed);
-            }
-        }
-        sums
+        let none =
+            vec![InjectionStatus::default(); notes.scenario.as_ref().map_or(0, |scenario| scenario.faults.len())];
+        let targets = notes.targets.iter().map(|target| self.shared.hub.injection(&target.name));
+        InjectionStatus::sums(std::iter::once(none).chain(targets))
     }
 
     fn missing_callers(&self) -> Vec<String> {
