@@ -305,13 +305,11 @@ async fn pass_through(worker: &Rc<Worker>, caller: &Caller, protocol: Protocol, 
 
 /// Connects to an endpoint of the route, in turn.
 async fn connect_any(worker: &Worker, caller: &Caller, tls: Option<&UpstreamTls>) -> Option<Link> {
-    let plan = worker.plan();
-    let now = Moment::now();
-    let route = Arc::clone(plan.route(caller.front.index)?.endpoints(worker.shared.slot.is_fresh(now)));
     let random = worker.random();
     let mut tried = Vec::new();
     while tried.len() < worker.shared.limits.connect_attempts {
-        let address = worker.balancer.pick(&route, random, &tried, now)?.address;
+        let route = worker.route_now(caller)?;
+        let address = worker.balancer.pick(&route, random, &tried, Moment::now())?.address;
         if let Ok(link) = open(worker, tls, address, Offer::Nothing).await {
             return Some(link);
         }

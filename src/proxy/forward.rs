@@ -126,7 +126,10 @@ async fn connect(
 ) -> Result<Lease, Stop> {
     let mut failure = UpstreamFailure::NoEndpoint;
     while tried.len() < worker.shared.limits.connect_attempts {
-        let Some(endpoint) = selection.pick(worker, tried, exchange.started()) else { break };
+        // While a request waited for an endpoint that is gone, the plan may have learned of another.
+        let renewed = if tried.is_empty() { None } else { worker.route_now(caller) };
+        let route = renewed.as_ref().unwrap_or(&selection.route);
+        let Some(endpoint) = worker.balancer.pick(route, selection.random, tried, exchange.started()) else { break };
         exchange.sent_to(endpoint);
         match connect::lease(worker, &caller.front.transport, endpoint.address, wire, pooled).await {
             Ok(lease) => return Ok(lease),

@@ -203,9 +203,9 @@ limits! {
         "inside a cluster it takes a millisecond",
         "the next endpoint is tried",
         "glooshot_proxy_requests_total{flag=\"UF\"}";
-    connect_attempts: usize = 3,
+    connect_attempts: usize = 5,
         "endpoints that are tried for one request",
-        "more tries would only take longer to fail",
+        "a roll-out can take two away at once; more tries would only take longer to fail",
         "503",
         "glooshot_proxy_requests_total{flag=\"UF\"}";
     response_head: Duration = Duration::from_secs(15),

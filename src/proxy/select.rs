@@ -1,9 +1,6 @@
 //! Step 2, select: the group of endpoints that the request will go to, and the fault that hits it, if one does.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use http::Request;
 
@@ -13,7 +10,7 @@ use super::{
     dice,
     fault::{Facts, LiveFault},
     live_plan::{LivePlan, RouteView},
-    route::{LiveEndpoint, LiveRoute},
+    route::LiveRoute,
     worker::Worker,
 };
 
@@ -21,18 +18,11 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct Selection {
     /// The endpoints of the Service port.
-    route: Arc<LiveRoute>,
+    pub(crate) route: Arc<LiveRoute>,
     /// The random number that chose among its groups; the same number chooses the same group again.
-    random: u64,
+    pub(crate) random: u64,
     /// The fault that hits this request.
     pub(crate) fault: Option<Arc<LiveFault>>,
-}
-
-impl Selection {
-    /// The endpoint to try next, leaving out those already `tried`.
-    pub(crate) fn pick(&self, worker: &Worker, tried: &[SocketAddr], now: Moment) -> Option<&LiveEndpoint> {
-        worker.balancer.pick(&self.route, self.random, tried, now)
-    }
 }
 
 /// Chooses. Rolls the dice only where an armed experiment has a fault for this port.

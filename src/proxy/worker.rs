@@ -34,6 +34,7 @@ use super::{
     reject::Reject,
     rewrite::ForwardedFor,
     rota::Rota,
+    route::LiveRoute,
     tls::Reloads,
 };
 
@@ -136,6 +137,12 @@ impl Worker {
             *own = Rc::new(Arc::clone(&current));
         }
         Rc::clone(&own)
+    }
+
+    /// Where what comes over this connection goes now; `None` without a route.
+    pub(crate) fn route_now(&self, caller: &Caller) -> Option<Arc<LiveRoute>> {
+        let fresh = self.shared.slot.is_fresh(Moment::now());
+        Some(Arc::clone(self.plan().route(caller.front.index)?.endpoints(fresh)))
     }
 
     /// A random number that nothing depends on but fairness.

@@ -29,13 +29,13 @@ const QUIET: [&[Scene]; 2] = [
         ("all proxies of a Service are killed", deaths::all_proxies),
         ("a Service is redirected and put back under load", flips::under_load),
         ("the namespace is deleted", changes::the_namespace_is_deleted),
+        ("TLS ends at the proxies of a Service", tls::ends_at_the_proxies),
     ],
     &[
         ("a Service is applied again while it is redirected", owners::applied_again),
         ("the target is deleted", changes::the_target_is_deleted),
         ("a Service stays routed behind the end", flips::kept_routed),
         ("a Service that policies isolate is redirected", isolated::with_mirror),
-        ("TLS ends at the proxies of a Service", tls::ends_at_the_proxies),
     ],
 ];
 

@@ -1,6 +1,7 @@
 //! E6, E7, E9, F3: plans that are not renewed, that come too late, that replace one another, while traffic goes on.
 
 use std::{
+    net::TcpListener,
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -19,6 +20,7 @@ use crate::harness::{
     in_process::{InProcess, endpoint, experiment, fault, marker, plan, port},
     load::{self, CountingUpstream, Seen, Tally},
     scale,
+    upstream::BlackHole,
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -51,6 +53,27 @@ fn wait_for_requests(proxy: &InProcess, labels: &[(&str, &str)], count: f64) {
     eventually("requests go on", || {
         (proxy.metrics().sum("glooshot_proxy_requests_total", labels) >= from + count).then_some(())
     });
+}
+
+#[test]
+fn a_request_that_waits_for_an_endpoint_that_is_gone_goes_to_one_that_the_plan_has_learned_of_meanwhile() {
+    let (upstream, hole) = (CountingUpstream::start(), BlackHole::new());
+    // Nor does the origin answer: nobody listens there any more.
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let proxy = InProcess::before(nobody);
+    let to = |generation, address| Plan {
+        generation,
+        routes: vec![plain_route(port(), vec![endpoint(address)])],
+        ..Plan::default()
+    };
+    proxy.control().accept(to(1, hole.address()), HOUR).unwrap();
+    let mut client = Client::connect(proxy.address());
+    client.send(&get("/"));
+    eventually("the connection is accepted", || {
+        (proxy.metrics().sum("glooshot_proxy_open_connections", &[]) > 0.0).then_some(())
+    });
+    proxy.control().accept(to(2, upstream.address()), HOUR).unwrap();
+    assert_eq!(client.read_answer().status(), 200);
 }
 
 #[test]
