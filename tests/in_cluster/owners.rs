@@ -47,19 +47,17 @@ impl Redirected {
             let chosen = if forms == 1 { &FORMS[place % 2..][..1] } else { &FORMS[..] };
             chosen.iter().map(move |form| (owners, *form))
         });
-        let runs: Vec<_> = cases
+        // One after the other: all at once, starting their proxies is more than a small machine can do beside its API server.
+        cases
             .map(|((name, owner, by), target_port)| {
                 let suffix = if target_port == TargetPort::Written { "" } else { "-implied" };
                 let target = stage.target_of(&format!("{prefix}-{name}{suffix}"), owner, target_port);
                 let traffic = Traffic::new_connections(target.address, 50);
                 stage.experiment(&target, 600, ABORT);
+                traffic.first(&Fate::Injected, Instant::now(), PATIENCE);
                 Self { target, traffic, by, target_port }
             })
-            .collect();
-        for run in &runs {
-            run.traffic.first(&Fate::Injected, Instant::now(), PATIENCE);
-        }
-        runs
+            .collect()
     }
 
     /// Applies it again, and waits for an answer of the service.

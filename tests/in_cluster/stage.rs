@@ -33,16 +33,13 @@ spec:
       - name: ratings
         image: IMAGE
         args: [bookinfo, ratings, --listen=0.0.0.0:9080]
-        lifecycle: LIFECYCLE
+        # Pods that go away still serve until everybody has heard of it, as is usual where a roll-out must not cost a request: one that
+        # ends at once breaks off what it is at, with proxies of ours and without.
+        lifecycle: {preStop: {sleep: {seconds: 5}}}
         # Without a request it would be served last of all pods: on a busy machine that looks like requests that are lost.
         resources: {requests: {cpu: 100m}}
         readinessProbe: {httpGet: {path: /health, port: 9080}, periodSeconds: 1, timeoutSeconds: 5, failureThreshold: 6}
 ";
-
-/// Pods that go away refuse connections at once, before anybody has heard of it.
-const AT_ONCE: &str = "{}";
-/// Pods that go away still serve until everybody has heard of it, as is usual where a roll-out must not cost a request.
-pub const GENTLY: &str = "{preStop: {sleep: {seconds: 5}}}";
 
 /// The cluster, its user, and what the user has in it.
 #[derive(Debug)]
@@ -111,12 +108,7 @@ pub fn install(bed: &Bed) {
 impl<'a> Stage<'a> {
     /// In a cluster with Glooshot in it: makes a namespace, and waits for the service in it.
     pub fn set(bed: &'a Bed, namespace: &'static str) -> Self {
-        Self::set_with(bed, namespace, AT_ONCE)
-    }
-
-    /// The same, of pods that leave like this.
-    pub fn set_with(bed: &'a Bed, namespace: &'static str, lifecycle: &str) -> Self {
-        let service = SERVICE.replace("IMAGE", "$GLOOSHOT_IMAGE").replace("LIFECYCLE", lifecycle);
+        let service = SERVICE.replace("IMAGE", "$GLOOSHOT_IMAGE");
         bed.shell(&format!(
             "kubectl create namespace {namespace}
              glooshot enable -n {namespace}

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     owners::Redirected,
-    stage::{ABORT, GENTLY, PATIENCE, Stage},
+    stage::{ABORT, PATIENCE, Stage},
     traffic::{Fate, Traffic},
 };
 use crate::harness::{patience::let_pass, scale::ALONE_SECONDS};
@@ -12,7 +12,7 @@ use crate::harness::{patience::let_pass, scale::ALONE_SECONDS};
 /// Controllers scaled to nothing, traffic for a while, owners who apply their Services again, rescue of what nobody applies.
 pub fn rescue(stage: &Stage<'_>) {
     // Without a controller nobody tells the proxies which pods are ready: they ask the Service behind them, and lose what it would lose.
-    let stage = &Stage::set_with(stage.bed, "alone", GENTLY);
+    let stage = &Stage::set(stage.bed, "alone");
     let target = stage.target("alone");
     let traffic = Traffic::new_connections(target.address, 50);
     stage.experiment(&target, 600, ABORT);
