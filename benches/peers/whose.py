@@ -34,6 +34,16 @@ def segments(program):
             yield offset, size, address
 
 
+def linked(address, mapped, parts):
+    """For which address a place in memory was linked; None outside the program."""
+    for start, length, offset in mapped:
+        for begin, size, linked_for in parts:
+            at = address - start + offset
+            if start <= address < start + length and begin <= at < begin + size:
+                return at - begin + linked_for
+    return None
+
+
 def owner(frames):
     """Whose code it is: of the innermost frame that is not of the standard library."""
     for frame in frames:
@@ -41,7 +51,7 @@ def owner(frames):
             return crate[1]
         if not STANDARD.search(frame) and not frame.startswith("?"):
             path = frame.rsplit(":", 1)[0]
-            return path[path.find("src/") :] if "src/" in path else path
+            return next((path[path.find(ours) :] for ours in ("src/", "benches/") if ours in path), path)
     return "the standard library"
 
 
@@ -70,12 +80,14 @@ def main(samples, program, microseconds=None):
             if where != program:
                 counts["the kernel" if where.startswith("[") else where.rsplit("/", 1)[-1]] += 1
                 continue
-            in_file = next(address - start + offset for start, length, offset in mapped if start <= address < start + length)
-            inside[next(in_file - begin + linked for begin, size, linked in parts if begin <= in_file < begin + size)] += 1
+            inside[linked(address, mapped, parts)] += 1
+    counts["nobody knows"] += inside.pop(None, 0)
     whose = owners(program, inside)
     for address, count in inside.items():
-        counts[whose.get(address, "unknown")] += count
+        counts[whose.get(address, "nobody knows")] += count
     everything = sum(counts.values())
+    if not everything:
+        sys.exit(f"{samples} has no samples")
     rest = 0
     for name, count in counts.most_common():
         share = count / everything
