@@ -29,6 +29,7 @@ use super::{
     link::Link,
     multiplex::{self, Dialing, Turn},
     pool::PoolKey,
+    socket::Socket,
     tapped_io::TappedIo,
     tls::{ALPN_HTTP2, Offer, UpstreamTls},
     transport::{Transport, Wire},
@@ -114,6 +115,7 @@ pub(crate) async fn open(
     offer: Offer,
 ) -> Result<Link, UpstreamFailure> {
     let stream = dial(worker, address).await.ok_or(UpstreamFailure::Connect)?;
+    let stream = Socket::new(stream, &worker.outbox);
     let Some(tls) = tls else { return Ok(Link::Plain(stream)) };
     let connector = TlsConnector::from(tls.config(offer));
     let session = timeout(worker.shared.limits.handshake, connector.connect(tls.server_name.clone(), stream)).await;

@@ -32,6 +32,7 @@ use super::{
     reject::Reject,
     respond::named,
     sniff::{self, LOOK_AHEAD, Protocol},
+    socket::Socket,
     tapped_io::TappedIo,
     tls::{ALPN_HTTP2, Offer, Termination, UpstreamTls},
     tunnel,
@@ -79,11 +80,12 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + 'static {}
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Stream for S {}
 
 /// Serves a connection until it is closed.
-pub(crate) async fn serve(worker: Rc<Worker>, caller: Rc<Caller>, mut stream: TcpStream) {
+pub(crate) async fn serve(worker: Rc<Worker>, caller: Rc<Caller>, stream: TcpStream) {
     let _count_panic = CountPanic(&worker);
     if at_connect::meet(&worker, &caller, &stream).await.is_break() {
         return;
     }
+    let mut stream = Socket::new(stream, &worker.outbox);
     let mut first = Vec::new();
     let protocol = recognise(&worker, &mut stream, &mut first).await;
     match (protocol, &caller.front.tls) {
@@ -95,13 +97,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, caller: Rc<Caller>, mut stream: Tc
 }
 
 /// Ends the client's TLS session here, and serves what is spoken inside.
-async fn serve_tls(
-    worker: &Rc<Worker>,
-    caller: Rc<Caller>,
-    termination: &Termination,
-    first: Vec<u8>,
-    stream: TcpStream,
-) {
+async fn serve_tls(worker: &Rc<Worker>, caller: Rc<Caller>, termination: &Termination, first: Vec<u8>, stream: Socket) {
     let Some(mut stream) = handshake(worker, termination, first, stream).await else { return };
     caller.secure.set(true);
     let mut first = Vec::new();
@@ -159,8 +155,8 @@ async fn handshake(
     worker: &Worker,
     termination: &Termination,
     first: Vec<u8>,
-    stream: TcpStream,
-) -> Option<TlsStream<TappedIo<TcpStream, ()>>> {
+    stream: Socket,
+) -> Option<TlsStream<TappedIo<Socket, ()>>> {
     let acceptor = TlsAcceptor::from(Arc::clone(&termination.config));
     let session = acceptor.accept(TappedIo::new(first, stream, ()));
     match timeout(worker.shared.limits.handshake, session).await {

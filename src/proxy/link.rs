@@ -7,29 +7,25 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
+
+use super::socket::Socket;
 
 /// Where bytes go to an upstream, and come from it.
 #[derive(Debug)]
 pub(crate) enum Link {
     /// A socket.
-    Plain(TcpStream),
+    Plain(Socket),
     /// A session on one.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 impl Link {
-    /// Whether nothing has come on an idle connection: neither a byte nor its end. It costs no call of the system as long as
-    /// the runtime has not heard of anything.
+    /// Whether nothing has come on an idle connection: neither a byte nor its end.
     pub(crate) fn is_quiet(&mut self) -> bool {
         match self {
-            Self::Plain(stream) => {
-                matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-            }
+            Self::Plain(stream) => stream.is_quiet(),
             // Tickets may come for the session, of which nobody outside it sees anything.
             Self::Tls(stream) => {
                 let mut byte = [0];

@@ -30,6 +30,7 @@ use super::{
     live_plan::{LivePlan, PlanSlot},
     metrics::{Published, Shard},
     multiplex::Multiplexer,
+    outbox::Outbox,
     pool::Pool,
     reject::Reject,
     rewrite::ForwardedFor,
@@ -88,6 +89,7 @@ pub(crate) struct Worker {
     pub(crate) pool: Rc<Pool>,
     pub(crate) multiplexer: Rc<Multiplexer>,
     pub(crate) balancer: Balancer,
+    pub(crate) outbox: Rc<Outbox>,
     pub(crate) metrics: Shard,
     plan: RefCell<LocalPlan>,
     dice: RefCell<Dice>,
@@ -115,6 +117,7 @@ impl Worker {
             pool: Pool::new(limits),
             multiplexer: Multiplexer::new(limits.streams as usize, limits.idle_upstream),
             balancer: Balancer::default(),
+            outbox: Rc::default(),
             metrics: Shard::new(published, Arc::clone(&shared.series_made), limits.series),
             plan: RefCell::new(Rc::new(shared.slot.pointer().load_full())),
             dice: RefCell::default(),
@@ -292,6 +295,7 @@ pub(crate) fn run(
         let drain = shared.limits.drain;
         let worker = Worker::new(core, shared);
         tokio::task::spawn_local(Rc::clone(&worker).tick());
+        tokio::task::spawn_local(Rc::clone(&worker.outbox).run());
         let accepting: Vec<_> = listeners
             .into_iter()
             .map(|listener| tokio::task::spawn_local(listen::accept(Rc::clone(&worker), listener, phase.clone())))
@@ -326,6 +330,7 @@ pub(crate) fn run(
                 "requests were still under way when the drain ended"
             );
         }
+        worker.outbox.send();
         worker.pool.clear();
         worker.multiplexer.clear();
         Ok(())

@@ -87,6 +87,7 @@ fn who_gives_up_while_a_connection_is_made_neither_makes_others_fail_nor_costs_a
     }
     let told = send(&mut patient, &[]);
     assert!(told.iter().all(|(kind, _)| *kind != HEADERS), "no answer before the connection has failed: {told:?}");
+    upstream.wait_until("a connection", |log| !log.is_empty());
     assert_eq!(upstream.connections().len(), 1, "all wait for the same connection");
 }
 

@@ -50,7 +50,7 @@ where
     let may_send_more = loop {
         let asked = match poll_fn(|cx| inbound.poll_asked(cx, bounds)).await {
             Ok(Some(asked)) => asked,
-            Ok(None) => return Served::Closed(None),
+            Ok(None) => break false,
             Err(refused) => {
                 let refusal = pin!(send(&inbound, service.refuse(refused), Terms::UNKNOWN));
                 let _end = inbound.unless_gone(refusal).await;
