@@ -33,7 +33,7 @@ help: ## This list
 demo: ## The tutorial on this machine, no cluster needed: a cascading failure is found, and its fix proved
 	$(CARGO) run --profile $(PROFILE) --quiet --bin glooshot -- demo
 
-test: deps lint ## Everything with its small numbers: lint, unit, property and black-box tests, a real Prometheus, a real API server, the tutorial in a real cluster; needs root
+test: deps lint ## Everything with its small numbers: lint, unit, property and black-box tests, a real Prometheus, a real API server, and a real cluster in which everything dies once; needs root
 	$(SUITE) build $(TEST) --no-run
 	$(SUITE) units $(TEST) --lib --bins
 	$(SUITE) domain $(TEST) $(call tests,src/api webhook)
@@ -48,7 +48,7 @@ test: deps lint ## Everything with its small numbers: lint, unit, property and b
 	$(SUITE) bed tests/cluster/build.sh
 	$(SUITE) api-server $(TEST) --test api_server
 	$(SUITE) controller $(TEST) --test controller
-	GLOOSHOT_SCENE=tutorial $(SUITE) in-cluster $(TEST) --test in_cluster -- --nocapture
+	$(SUITE) in-cluster $(TEST) --test in_cluster -- --nocapture
 	@$(SUITE) --summary
 
 scenes: ## The tutorial, deaths, flips, stops and changes in one real cluster, and what its users notice of them; needs root
