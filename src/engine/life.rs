@@ -12,15 +12,14 @@ use glooshot_api::{
 use jiff::Timestamp;
 use tokio::{
     select,
-    sync::mpsc,
-    task::JoinSet,
-    time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::{
     clock,
-    condition::{MAX_WAITING, Observation, Observed, Samplers},
+    condition::{Observation, Observed, Samplers},
     data_path::{DataPath, PathError, PathEvent},
+    happenings::{Happening, Happenings},
     outcome::{Ending, Outcome, Told},
     progress::{ProgressEvent, ProgressSender},
     recorder::Recorder,
@@ -29,8 +28,6 @@ use super::{
     stop::StopSignal,
 };
 
-/// Between two words that the experiment is alive; a fifth of a plan's time to live.
-const HEARTBEAT: Duration = Duration::from_secs(1);
 /// For switching the faults on at the start.
 const ARM_LIMIT: Duration = Duration::from_secs(60);
 /// For switching the faults on again after a pause.
@@ -66,52 +63,6 @@ pub(super) struct Life<P> {
     told: Told,
 }
 
-/// Everything that can happen to a run.
-#[derive(Debug)]
-enum Happening {
-    Path(Option<PathEvent>),
-    Observed(Observation),
-    SamplerEnded(String),
-    Stopped(String),
-    Heartbeat,
-}
-
-/// Where it comes from.
-#[derive(Debug)]
-struct Happenings {
-    /// None before the routing, and after the path has said its last.
-    events: Option<mpsc::Receiver<PathEvent>>,
-    /// While the faults are being switched on, a trip waits until they are: there is no start yet that it could refer to.
-    hold_events: bool,
-    observer: mpsc::Sender<Observation>,
-    observations: mpsc::Receiver<Observation>,
-    samplers: JoinSet<()>,
-    heartbeat: Interval,
-    stop: StopSignal,
-}
-
-impl Happenings {
-    /// What happens next. Cancel safe. A trip goes before everything else that is ready at the same time.
-    async fn next(&mut self) -> Happening {
-        let event = async {
-            match &mut self.events {
-                Some(events) if !self.hold_events => events.recv().await,
-                _ => std::future::pending().await,
-            }
-        };
-        select! {
-            biased;
-            event = event => Happening::Path(event),
-            reason = self.stop.requested() => Happening::Stopped(reason),
-            Some(observation) = self.observations.recv() => Happening::Observed(observation),
-            _ = self.heartbeat.tick() => Happening::Heartbeat,
-            Some(ended) = self.samplers.join_next() => {
-                Happening::SamplerEnded(ended.err().map(|error| error.to_string()).unwrap_or_default())
-            }
-        }
-    }
-}
-
 impl<P: DataPath> Life<P> {
     pub(super) fn new(
         scenario: Scenario,
@@ -134,9 +85,6 @@ impl<P: DataPath> Life<P> {
                 )
             }
         };
-        let (observer, observations) = mpsc::channel(MAX_WAITING);
-        let mut heartbeat = interval(HEARTBEAT);
-        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             path,
             samplers,
@@ -144,15 +92,7 @@ impl<P: DataPath> Life<P> {
             rules,
             origin: Instant::now(),
             age,
-            happenings: Happenings {
-                events: None,
-                hold_events: false,
-                observer,
-                observations,
-                samplers: JoinSet::new(),
-                heartbeat,
-                stop,
-            },
+            happenings: Happenings::until(stop),
             recorder,
             progress,
             started: taken_up.map(|run| run.started),

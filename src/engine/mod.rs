@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`run`] | the life of an experiment, on one screen |
 //! | `life` | its steps: what happens is judged by [`glooshot_api::verdict`], and what that decides is done |
+//! | `happenings` | what can happen to it, one after the other |
 //! | [`data_path`] | what is needed of a data path |
 //! | [`condition`] | observing the failure conditions |
 //! | `safety` | faults end whatever happens to the task, and stopping is insisted on |
@@ -14,6 +15,7 @@
 pub mod clock;
 pub mod condition;
 pub mod data_path;
+mod happenings;
 mod life;
 mod outcome;
 pub mod progress;

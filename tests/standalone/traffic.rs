@@ -1,4 +1,4 @@
-//! Traffic in the background: two clients that go on, a little apart, until what a test does meanwhile is done.
+//! Traffic in the background: clients that go on, a little apart, until what a test does meanwhile is done.
 
 use std::{
     net::SocketAddr,
@@ -15,6 +15,9 @@ use crate::harness::{
 /// Between two requests of one client; enough for any window of these tests, and little work for the machine.
 const PACE: Duration = Duration::from_millis(5);
 
+/// How many there are.
+pub const CLIENTS: usize = 2;
+
 /// Sends GETs to `to` while `act` goes on.
 pub fn during<T>(to: SocketAddr, act: impl FnOnce() -> T) -> (T, Tally) {
     during_paced(to, "/ratings/7", PACE, act)
@@ -25,7 +28,7 @@ pub fn during_paced<T>(to: SocketAddr, path: &str, pace: Duration, act: impl FnO
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let load = scope.spawn(|| {
-            load::send_until(to, 2, u64::MAX, &stop, |_| {
+            load::send_until(to, CLIENTS, u64::MAX, &stop, |_| {
                 pass(pace);
                 get(path)
             })
