@@ -11,7 +11,7 @@
 //! 4. `exchange`: however it ended, the request is counted once (`metrics`) and shown to the conditions (`guard`).
 //!
 //! Beside the request: `live_plan` is the plan in force and `run_state` what outlives its changes; `worker` is one
-//! core; `limits` bounds everything; `reject` lists what can be wrong with a
+//! core; a `socket` gives its small messages to the core's `outbox`; `limits` bounds everything; `reject` lists what can be wrong with a
 //! request, `error` says whose fault something is.
 //!
 //! Inside this module everything is one thread per core with `Rc`. Towards the outside there are only the atomic plan
