@@ -4,7 +4,7 @@
 //! them; who gets each as it is ready sleeps between any two (`benches/peers/README.md`).
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     future::poll_fn,
     io::IoSlice,
     rc::Rc,
@@ -22,7 +22,6 @@ pub(crate) struct Outbox {
     kept: RefCell<Kept>,
     /// The task that sends; its turn comes behind all that are ready when it is woken.
     task: RefCell<Option<Waker>>,
-    has_woken: Cell<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -45,19 +44,17 @@ impl Outbox {
             self.send();
         }
         let mut kept = self.kept.borrow_mut();
+        let is_first = kept.messages.is_empty();
         slices.iter().for_each(|slice| kept.bytes.extend_from_slice(slice));
         let end = kept.bytes.len();
         kept.messages.push(Message { sender: Rc::clone(sender), end });
-        if !self.has_woken.replace(true)
-            && let Some(task) = &*self.task.borrow()
-        {
+        if is_first && let Some(task) = &*self.task.borrow() {
             task.wake_by_ref();
         }
     }
 
     /// Sends what is kept.
     pub(crate) fn send(&self) {
-        self.has_woken.set(false);
         let Kept { mut bytes, mut messages } = self.kept.take();
         let mut begin = 0;
         for Message { sender, end } in messages.drain(..) {

@@ -5,6 +5,7 @@
 
 use std::{
     cell::RefCell,
+    future::poll_fn,
     io::{self, ErrorKind, IoSlice},
     pin::Pin,
     rc::Rc,
@@ -37,8 +38,8 @@ pub(crate) struct Sender(RefCell<State>);
 #[derive(Debug)]
 struct State {
     stream: TcpStream,
-    /// Messages that are in the outbox.
-    kept: usize,
+    /// Whether the outbox has a message of it.
+    is_kept: bool,
     /// What the kernel did not take when it was their turn, and the task that waits for it.
     rest: BytesMut,
     finisher: Option<AbortHandle>,
@@ -50,7 +51,7 @@ struct State {
 impl Socket {
     /// This one, whose small messages go by this outbox.
     pub(crate) fn new(stream: TcpStream, outbox: &Rc<Outbox>) -> Self {
-        let state = State { stream, kept: 0, rest: BytesMut::new(), finisher: None, waiter: None, failed: None };
+        let state = State { stream, is_kept: false, rest: BytesMut::new(), finisher: None, waiter: None, failed: None };
         Self { sender: Rc::new(Sender(RefCell::new(state))), outbox: Rc::clone(outbox) }
     }
 
@@ -63,7 +64,7 @@ impl Socket {
 
     /// Sees to it that nothing of it is in the outbox, and waits for what the kernel has not taken yet.
     fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.sender.0.borrow().kept > 0 {
+        if self.sender.0.borrow().is_kept {
             self.outbox.send();
         }
         self.sender.0.borrow_mut().poll_unblocked(cx)
@@ -83,7 +84,8 @@ impl Sender {
     /// Sends a message whose turn it is.
     pub(crate) fn send(self: &Rc<Self>, message: &[u8]) {
         let mut state = self.0.borrow_mut();
-        state.kept = state.kept.saturating_sub(1);
+        // Those behind it follow at once.
+        state.is_kept = false;
         if state.failed.is_some() {
             return;
         }
@@ -102,7 +104,7 @@ impl Sender {
 
     /// Sends the rest when the kernel takes it.
     async fn finish(self: Rc<Self>) {
-        std::future::poll_fn(|cx| self.0.borrow_mut().poll_rest(cx)).await;
+        poll_fn(|cx| self.0.borrow_mut().poll_rest(cx)).await;
     }
 }
 
@@ -167,13 +169,11 @@ impl AsyncWrite for Socket {
         }
         // A task that never waits for the kernel must give way to others all the same.
         let turn = ready!(poll_proceed(cx));
-        {
-            let mut state = self.sender.0.borrow_mut();
-            ready!(state.poll_unblocked(cx))?;
-            state.kept += 1;
-        }
+        ready!(self.sender.0.borrow_mut().poll_unblocked(cx))?;
         turn.made_progress();
         self.outbox.keep(&self.sender, slices, length);
+        // Only now: to make room, those before it may have been sent.
+        self.sender.0.borrow_mut().is_kept = true;
         Poll::Ready(Ok(length))
     }
 

@@ -330,6 +330,7 @@ pub(crate) fn run(
                 "requests were still under way when the drain ended"
             );
         }
+        // Its task has no turn any more.
         worker.outbox.send();
         worker.pool.clear();
         worker.multiplexer.clear();

@@ -1,4 +1,4 @@
-use std::{future::poll_fn, io::Read as _, net::Ipv4Addr, time::Duration};
+use std::{io::Read as _, net::Ipv4Addr, time::Duration};
 
 use socket2::SockRef;
 use tokio::{
@@ -88,13 +88,18 @@ fn small_messages_leave_behind_every_task_that_is_ready_in_the_order_in_which_th
 #[test]
 fn a_large_message_leaves_at_once_and_behind_the_small_ones_before_it() {
     on_a_core(|outbox| async move {
-        let (mut socket, mut reader) = connected(&outbox).await;
-        socket.write_all(b"small ").await.unwrap();
-        let large = [b'l'; SMALL + 1];
-        socket.write_all(&large).await.unwrap();
-        let mut read = vec![0; 6 + large.len()];
-        reader.read_exact(&mut read).await.unwrap();
-        assert_eq!(read, [&b"small "[..], &large].concat());
+        // One, and more than are kept.
+        for count in [1, MOST / SMALL + 1] {
+            let (mut socket, mut reader) = connected(&outbox).await;
+            for _ in 0..count {
+                socket.write_all(&[b's'; SMALL]).await.unwrap();
+            }
+            let large = [b'l'; SMALL + 1];
+            socket.write_all(&large).await.unwrap();
+            let mut read = vec![0; count * SMALL + large.len()];
+            reader.read_exact(&mut read).await.unwrap();
+            assert!(read == [&vec![b's'; count * SMALL][..], &large].concat(), "{count} small ones");
+        }
     });
 }
 
