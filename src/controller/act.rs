@@ -122,13 +122,13 @@ async fn take_up<P: Paths>(context: &Arc<Context<P>>, observed: &Observed) -> Re
     let result = observed.status.result.as_ref();
     let started =
         result.and_then(|result| result.time_started.as_deref()).and_then(|text| text.parse::<Timestamp>().ok());
+    if let Some(why) = taken_away(context, &observed.uid, &scenario) {
+        return lost(context, observed, &why).await;
+    }
     let taken_up = match started {
-        // It was routed, and no fault was ever on: it begins anew on the same route.
+        // It was routed, and its faults may have been on, if not for long: it begins anew on the same route.
         None => None,
         Some(started) => {
-            if let Some(why) = taken_away(context, &observed.uid, &scenario) {
-                return lost(context, observed, &why).await;
-            }
             // Callers have come through the path before; who began the run has seen to it.
             scenario.reconnect = Reconnect::None;
             let name = observed.object.name_any();

@@ -129,7 +129,10 @@ pub(crate) async fn report<P: Paths>(
                 write_report(context, observed, report).await?;
             }
             write_status(context, observed, *status).await?;
-            context.runs.written(&observed.uid, &view);
+            // Who leads no more has written nothing.
+            if context.leads() {
+                context.runs.written(&observed.uid, &view);
+            }
             (None, note)
         }
         Told::Status { status, note, report } => {

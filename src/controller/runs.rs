@@ -12,7 +12,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use glooshot_api::{names::ServiceName, report::ReportSpec, scenario::Scenario, verdict::Rules};
 use tokio::{
     select,
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::JoinHandle,
     time::{MissedTickBehavior, interval, timeout},
 };
@@ -57,6 +57,8 @@ struct Entry {
     samples: u64,
     outcome: Option<Arc<Outcome>>,
     written: Option<Written>,
+    /// That its targets are routed has been written: its faults may be switched on.
+    routed: watch::Sender<bool>,
     /// The engine, and what follows it; it ends with the entry, and so does what goes on beside it.
     run: AbortOnDropHandle<()>,
     _beside: AbortOnDropHandle<()>,
@@ -121,10 +123,13 @@ impl Runs {
         }
         let (stop, signal) = stop_channel();
         let (progress, events) = progress_channel();
+        let (routed, is_written) = watch::channel(false);
         let mut recorder = Recorder::of(&scenario);
         recorder.take_in(taken_up.as_ref().map(|run| run.history.as_slice()).unwrap_or_default());
         // In the same task as what follows it: when that is gone, the engine is, and its guard has cut the faults.
-        let engine = AssertUnwindSafe(run.progress(progress).taken_up(taken_up).run(signal)).catch_unwind().boxed();
+        let engine = AssertUnwindSafe(run.progress(progress).taken_up(taken_up).written_first(is_written).run(signal))
+            .catch_unwind()
+            .boxed();
         let follow = tokio::spawn(self.clone().follow(uid.to_owned(), engine, events, poke));
         let beside = beside(stop.clone());
         let entry = Entry {
@@ -142,6 +147,7 @@ impl Runs {
             samples: 0,
             outcome: None,
             written: None,
+            routed,
             run: AbortOnDropHandle::new(follow),
             _beside: AbortOnDropHandle::new(beside),
         };
@@ -218,6 +224,7 @@ impl Runs {
     pub(crate) fn written(&self, uid: &str, view: &View) {
         if let Some(entry) = self.lock().get_mut(uid) {
             entry.written = Some(Written { at: Moment::now(), phase: view.sight.phase(), samples: view.samples });
+            entry.routed.send_if_modified(|routed| view.sight.is_routed() && !std::mem::replace(routed, true));
         }
     }
 

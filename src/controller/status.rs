@@ -101,6 +101,11 @@ impl Sight {
         self.phase
     }
 
+    /// Whether the targets are routed, or were.
+    pub(crate) const fn is_routed(&self) -> bool {
+        self.data_path.is_some()
+    }
+
     /// When the faults were switched on.
     pub(crate) const fn started(&self) -> Option<Timestamp> {
         self.started

@@ -2,7 +2,12 @@
 //!
 //! Whatever happens, in whichever step, goes the same way: [`Happenings::next`] -> [`verdict::step`] -> what that decides.
 
-use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::{Future, pending},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use glooshot_api::{
     scenario::{Scenario, Threshold},
@@ -12,6 +17,7 @@ use glooshot_api::{
 use jiff::Timestamp;
 use tokio::{
     select,
+    sync::watch,
     time::{Instant, sleep, sleep_until, timeout},
 };
 
@@ -122,8 +128,8 @@ impl<P: DataPath> Life<P> {
         }
     }
 
-    /// Waits, routed and without faults, so that callers come through the path.
-    pub(super) async fn settle(&mut self) {
+    /// Waits, routed and without faults, so that callers come through the path, and until it is written that it is routed.
+    pub(super) async fn settle(&mut self, written: Option<watch::Receiver<bool>>) {
         if !self.goes_on() {
             return;
         }
@@ -133,7 +139,12 @@ impl<P: DataPath> Life<P> {
             return;
         }
         self.tell(ProgressEvent::Settling(self.scenario.settle));
-        if self.meanwhile(sleep(self.scenario.settle)).await.is_some() {
+        let settle = self.scenario.settle;
+        let settled = async {
+            sleep(settle).await;
+            is_true(written).await;
+        };
+        if self.meanwhile(settled).await.is_some() {
             self.take(Event::Settled).await;
         }
     }
@@ -425,6 +436,14 @@ impl<P: DataPath> Life<P> {
 
     fn tell(&self, event: ProgressEvent) {
         self.progress.tell(event);
+    }
+}
+
+/// Waits until this is true; for ever if nobody is left who could make it so.
+async fn is_true(written: Option<watch::Receiver<bool>>) {
+    let Some(mut written) = written else { return };
+    if written.wait_for(|it| *it).await.is_err() {
+        pending::<()>().await;
     }
 }
 

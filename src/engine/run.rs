@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use glooshot_api::{report::ConditionHistory, scenario::Scenario};
 use jiff::Timestamp;
+use tokio::sync::watch;
 
 use super::{
     condition::{ConditionError, EgressPolicy, Prometheus, Samplers},
@@ -31,6 +32,7 @@ pub struct Run<P> {
     reading: Duration,
     progress: ProgressSender,
     taken_up: Option<TakenUp>,
+    written: Option<watch::Receiver<bool>>,
 }
 
 /// A run that another process began, and did not end.
@@ -56,6 +58,7 @@ impl<P: DataPath> Run<P> {
             reading: READING_INTERVAL,
             progress: ProgressSender::default(),
             taken_up: None,
+            written: None,
         }
     }
 
@@ -102,6 +105,14 @@ impl<P: DataPath> Run<P> {
         self
     }
 
+    /// The faults are not switched on for the first time before this is true: that the targets are routed has been written where whoever
+    /// comes after this process reads it. A run whose faults may have been on must not look as if it had never begun.
+    #[must_use]
+    pub fn written_first(mut self, written: watch::Receiver<bool>) -> Self {
+        self.written = Some(written);
+        self
+    }
+
     /// Runs the experiment to its verdict.
     ///
     /// # Guarantees
@@ -122,7 +133,7 @@ impl<P: DataPath> Run<P> {
         let mut life = Life::new(self.scenario, self.path, samplers, stop, self.progress, self.taken_up.as_ref());
 
         life.route().await;
-        life.settle().await;
+        life.settle(self.written).await;
         life.arm().await;
         life.watch().await;
         life.disarm().await;

@@ -87,10 +87,8 @@ impl Life {
     fn goes_on(&self, side: Side) {
         let left = self.target.experiment();
         let control = self.target.control.to_string();
-        // As if the dead one had said that it leads no more: its lease would end by itself, and each death last as long.
-        let free = r#"--patch={"spec":{"holderIdentity":null}}"#;
         let Target { stage, .. } = &self.target;
-        stage.kubectl.succeeds(["patch", "lease", "glooshot-controller", "-n", &stage.system, "--type=merge", free]);
+        stage.frees_lease();
         let next = stage.controller_at(stage.kubeconfig(), "second", &control, &[]);
         let is_deleting = |it: &Value| it["metadata"].get("deletionTimestamp").is_some();
         if let Some(left) = left.filter(|left| !is_deleting(left)) {

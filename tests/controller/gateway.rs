@@ -1,5 +1,5 @@
 //! A way to the API server on which a controller dies at a write of its own, just before it is carried out or just after; and on which
-//! it cannot see the operator's switch.
+//! it cannot see the operator's switch, or write a status.
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +8,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
 };
@@ -47,6 +47,8 @@ struct State {
     scope: String,
     notes: Mutex<Notes>,
     hides_switch: AtomicBool,
+    refuses_status: AtomicBool,
+    refused: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -69,6 +71,8 @@ impl Gateway {
             scope: format!("/namespaces/{namespace}/"),
             notes: Mutex::default(),
             hides_switch: AtomicBool::default(),
+            refuses_status: AtomicBool::default(),
+            refused: AtomicUsize::default(),
         };
         let (state, (listens, address)) = (Arc::new(state), mpsc::sync_channel(1));
         let passed = Arc::clone(&state);
@@ -112,6 +116,16 @@ impl Gateway {
         self.state.hides_switch.store(hides, Ordering::SeqCst);
     }
 
+    /// Refuses every write of a status from now on, or does not any more.
+    pub fn refuses_status(&self, refuses: bool) {
+        self.state.refuses_status.store(refuses, Ordering::SeqCst);
+    }
+
+    /// How many it has refused.
+    pub fn refused(&self) -> usize {
+        self.state.refused.load(Ordering::SeqCst)
+    }
+
     /// Every write so far.
     pub fn writes(&self) -> Vec<String> {
         self.state.notes.lock().unwrap().writes.clone()
@@ -149,6 +163,10 @@ impl State {
 /// Passes a request on as the administrator's.
 async fn pass(state: &State, client: &Client, request: Request<Incoming>) -> Result<Response<Body>, Refused> {
     if state.hides_switch.load(Ordering::SeqCst) && request.uri().path().ends_with("/configmaps/glooshot-halt") {
+        return Ok(Response::builder().status(StatusCode::SERVICE_UNAVAILABLE).body(Body::empty())?);
+    }
+    if state.refuses_status.load(Ordering::SeqCst) && request.uri().path().ends_with("/status") {
+        state.refused.fetch_add(1, Ordering::SeqCst);
         return Ok(Response::builder().status(StatusCode::SERVICE_UNAVAILABLE).body(Body::empty())?);
     }
     let deadly = state.note(&request);

@@ -84,9 +84,7 @@ fn policies_of_ours_are_there_while_a_service_is_redirected_and_gone_afterwards_
     drop(first);
     let name = on_pods["metadata"]["name"].as_str().unwrap();
     target.stage.kubectl.succeeds(["delete", "networkpolicy", name, "-n", &target.stage.namespace]);
-    let free = r#"--patch={"spec":{"holderIdentity":null}}"#;
-    let system = &target.stage.system;
-    target.stage.kubectl.succeeds(["patch", "lease", "glooshot-controller", "-n", system, "--type=merge", free]);
+    target.stage.frees_lease();
     let _second = target.controller("second");
     let [on_proxies_again, on_pods_again] = within(SOON, "all of them are there", || {
         let [on_proxies, on_pods] = ours(&target);

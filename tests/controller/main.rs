@@ -49,3 +49,4 @@ mod life;
 mod restarts;
 mod routing_rules;
 mod tls;
+mod written_first;

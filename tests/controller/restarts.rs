@@ -40,9 +40,7 @@ fn a_workload_is_restarted_once_also_when_the_controller_is_killed_and_its_owner
     awaits_waiting(&target, &Value::Null);
     drop(first);
 
-    let free = r#"--patch={"spec":{"holderIdentity":null}}"#;
-    let system = &target.stage.system;
-    target.stage.kubectl.succeeds(["patch", "lease", "glooshot-controller", "-n", system, "--type=merge", free]);
+    target.stage.frees_lease();
     let second = target.controller("second");
     within(SOON, "it goes on", || (second.metric("glooshot_controller_runs") > 0.0).then_some(()));
     // It says that only when it has looked, and has found nothing to do.

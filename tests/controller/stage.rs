@@ -150,6 +150,13 @@ impl<'a> Stage<'a> {
         within(SOON, &format!("{name} is gone"), || self.get("experiment", name).is_none().then_some(()));
     }
 
+    /// As if a leader that is dead had said that it leads no more: its lease would end by itself, some seconds later.
+    #[track_caller]
+    pub fn frees_lease(&self) {
+        let free = r#"--patch={"spec":{"holderIdentity":null}}"#;
+        self.kubectl.succeeds(["patch", "lease", "glooshot-controller", "-n", &self.system, "--type=merge", free]);
+    }
+
     /// The holder of the Lease, and how often it has changed.
     pub fn lease(&self) -> (String, u64) {
         let lease = self.kubectl.succeeds(["get", "lease", "glooshot-controller", "-n", &self.system, "-o=json"]);

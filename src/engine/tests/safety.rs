@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use glooshot_api::status::{ConditionStatus, ConditionType, ResultState};
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 use super::scripted_path::{ScriptedPath, scenario, traffic};
 use crate::engine::{Outcome, Run, data_path::PathEvent, stop_channel};
@@ -24,6 +27,36 @@ async fn faults_on(path: &ScriptedPath) {
         }
     };
     timeout(Duration::from_secs(60), on).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_fault_is_on_before_it_is_written_that_the_targets_are_routed() {
+    let path = Arc::new(ScriptedPath::new());
+    let (sender, written) = watch::channel(false);
+    let run = Run::new(scenario(vec![traffic()]), Arc::clone(&path)).written_first(written);
+    let (_stop, signal) = stop_channel();
+    let task = tokio::spawn(run.run(signal));
+    // All timers of an hour are run through: settling is over, and so is the duration.
+    sleep(Duration::from_secs(3_600)).await;
+    assert_eq!(path.log(), ["route"]);
+    sender.send_replace(true);
+    faults_on(&path).await;
+    task.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_of_which_nothing_can_be_written_any_more_is_stopped_without_a_fault() {
+    let path = Arc::new(ScriptedPath::new());
+    let (sender, written) = watch::channel(false);
+    let run = Run::new(scenario(vec![traffic()]), Arc::clone(&path)).written_first(written);
+    let (stop, signal) = stop_channel();
+    let task = tokio::spawn(run.run(signal));
+    drop(sender);
+    sleep(Duration::from_secs(3_600)).await;
+    stop.stop("enough");
+    let outcome = task.await.unwrap().unwrap();
+    assert_eq!(outcome.result.failure_report["failure_type"], "stopped");
+    assert!(!path.log().contains(&"arm"), "{:?}", path.log());
 }
 
 #[tokio::test(start_paused = true)]
