@@ -10,6 +10,9 @@ ifeq ($(CI),true)
 export CARGO_TARGET_DIR := $(CACHE)/target
 endif
 
+# Most tests wait, for a deadline or for another process.
+export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
+
 SUITE := tests/suite.sh
 BINARIES = $(abspath $(or $(CARGO_TARGET_DIR),target))/debug
 # Fuzz targets are a workspace of their own.

@@ -17,8 +17,6 @@ shift
 budget=$(awk -v n="$name" '$1 == n { print $2 }' "$here/budgets.txt")
 # The first suite of a run starts the table anew.
 [ "$name" = clippy ] && rm -f "$times"
-# Most tests wait, for a deadline or for another process.
-export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
 start=$(date +%s)
 status=0
 "$@" || status=$?
