@@ -4,7 +4,7 @@ use std::{
     io::{self, ErrorKind},
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -180,9 +180,39 @@ async fn measure_lateness(over: Arc<AtomicBool>) -> Duration {
     most
 }
 
-/// Lets this process, and those that it starts from now on, have enough open files for `connections` more.
-pub fn make_room_for(connections: u64) {
+/// Open files that everything else in this process needs.
+const OTHER_FILES: u64 = 1_000;
+
+/// Lets this process, and those that it starts from now on, have enough open files for `connections` with both their ends.
+pub fn allow(connections: u64) {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let wanted = current.map(|current| current.max(2 * connections + 1_000));
+    let wanted = current.map(|current| current.max(2 * connections + OTHER_FILES));
     setrlimit(Resource::Nofile, Rlimit { current: wanted, maximum }).expect("so many open files are allowed");
+}
+
+/// The connections of all rooms, and who is told when one goes.
+static TAKEN: (Mutex<u64>, Condvar) = (Mutex::new(0), Condvar::new());
+
+/// Open files for many connections, until this is dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct Room(u64);
+
+/// Waits until this process may have so many connections with both their ends, beside those of other tests.
+pub fn room_for(connections: u64) -> Room {
+    allow(connections);
+    let most = getrlimit(Resource::Nofile).current.map_or(u64::MAX, |files| files.saturating_sub(OTHER_FILES) / 2);
+    let (taken, gone) = &TAKEN;
+    let taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+    let too_many = |taken: &mut u64| *taken > 0 && *taken + connections > most;
+    *gone.wait_while(taken, too_many).unwrap_or_else(PoisonError::into_inner) += connections;
+    Room(connections)
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let (taken, gone) = &TAKEN;
+        *taken.lock().unwrap_or_else(PoisonError::into_inner) -= self.0;
+        gone.notify_all();
+    }
 }

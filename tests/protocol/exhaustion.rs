@@ -6,7 +6,7 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::harness::{
     Client, Glooshot, Setup, Step, Upstream,
-    crowd::make_room_for,
+    crowd::room_for,
     eventually, get,
     h2::{self, client::with},
     let_pass, scale, within,
@@ -87,7 +87,7 @@ fn large_head() -> Vec<u8> {
 #[test]
 fn d11_a_request_of_10_kib_never_costs_a_hundred_times_as_much() {
     let count = scale::AMPLIFIERS.get();
-    make_room_for(2 * count);
+    let _room = room_for(2 * count);
     let upstream = Upstream::scripted(|_| vec![Step::Hang]);
     let long = ["--response-timeout", "5m", "--limit", "request_head=5m", "--limit", "request_headers=200"];
     let start = || Setup::proxy().to(upstream.address()).with(long).start();
@@ -113,7 +113,7 @@ fn d11_a_request_of_10_kib_never_costs_a_hundred_times_as_much() {
 fn d11_streams_of_10_kib_never_cost_a_hundred_times_as_much() {
     const STREAMS: u64 = 50;
     let connections = scale::AMPLIFIERS.get() / STREAMS;
-    make_room_for(STREAMS * connections);
+    let _room = room_for(STREAMS * connections);
     let upstream = h2::Upstream::scripted(|call| {
         call.cut_off();
     });

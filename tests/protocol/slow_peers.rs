@@ -7,7 +7,7 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 
 use crate::harness::{
     Ending, Glooshot, Setup, Step, Upstream,
-    crowd::{Crowd, Manner, crowd, make_room_for},
+    crowd::{Crowd, Manner, allow, crowd, room_for},
     glooshot::SERVICE,
     h2::{self, Frame, client::get, frame::flag, hpack},
     load::CountingUpstream,
@@ -29,7 +29,7 @@ fn limit() -> Duration {
 
 /// A proxy with this limit, whose service answers `ok`.
 fn proxy_with(limit: &str, upstream: SocketAddr) -> Setup {
-    make_room_for(scale::SLOW_PEERS.get() + scale::GOOD_CLIENTS.get());
+    allow(scale::SLOW_PEERS.get() + scale::GOOD_CLIENTS.get());
     let limit = format!("{limit}={}ms", scale::SLOW_LIMIT.get());
     Setup::proxy().to(upstream).with(["--limit", &limit])
 }
@@ -37,9 +37,11 @@ fn proxy_with(limit: &str, upstream: SocketAddr) -> Setup {
 /// Lets the crowd come; each connection must be closed by the proxy within the limit, and `grace` more, but not before it.
 #[track_caller]
 fn all_are_closed_in_time(proxy: &Glooshot, manner: &Manner, grace: Duration) -> Crowd {
-    let crowd = crowd(proxy.address(), scale::SLOW_PEERS.get(), manner, scale::GOOD_CLIENTS.get());
+    let (slow, good) = (scale::SLOW_PEERS.get(), scale::GOOD_CLIENTS.get());
+    let _room = room_for(slow + good);
+    let crowd = crowd(proxy.address(), slow, manner, good);
     assert_eq!(crowd.failed, Vec::<String>::new(), "good clients are served");
-    assert!(crowd.answered >= scale::GOOD_CLIENTS.get() * 5, "{} answers", crowd.answered);
+    assert!(crowd.answered >= good * 5, "{} answers", crowd.answered);
     // What this machine took from both processes for others is not the proxy's doing.
     let stalled = Duration::from_secs_f64(proxy.metrics().sum("glooshot_proxy_longest_stall_seconds", &[]));
     let slack = 2 * (stalled + crowd.lateness + crowd.slowest);
