@@ -13,40 +13,24 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
 
 const COUNT: u64 = 40;
-const WORKERS: u64 = 2;
-
-/// No worker has had two. One whose thread comes late finds that the others have done everything.
-fn assert_one_for_each_worker(server: &Server) {
-    assert!((1..=WORKERS).contains(&server.connections()), "{} connections", server.connections());
-}
+const WORKERS: usize = 2;
 
 async fn drive(server: &Server, method: Method) -> Summary {
-    let mut config = Config::new(server.url("/"), Pace::Closed { connections: usize::try_from(WORKERS).unwrap() });
+    let mut config = Config::new(server.url("/"), Pace::Closed { connections: WORKERS });
     config.requests[0].method = method;
     config.limit.count = Some(COUNT);
     config.timeout = Duration::from_secs(5);
     run(config, Arc::default(), CancellationToken::new()).await.unwrap()
 }
 
-/// What becomes of a connection behind an answer.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Behind {
-    /// It carries the next request.
-    Kept,
-    /// It ends.
-    Closed,
-}
-
-/// All were answered with this status, and bodies of this length.
-async fn assert_reads(answer: &'static str, method: Method, status: u16, length: u64, behind: Behind) {
-    let server = answer_each_with(answer.as_bytes(), if behind == Behind::Closed { 1 } else { usize::MAX }).await;
+/// All were answered with this status, and bodies of this length, over this many connections.
+async fn assert_reads(answer: &'static str, method: Method, status: u16, length: u64, connections: u64) {
+    let server =
+        answer_each_with(answer.as_bytes(), if connections == COUNT { 1 } else { usize::MAX }).await.waits_for(WORKERS);
     let summary = drive(&server, method).await;
     assert_eq!(summary.statuses.get(&status), Some(&COUNT), "{answer}: {summary:?}");
     assert_eq!(summary.body_bytes, COUNT * length, "{answer}");
-    match behind {
-        Behind::Kept => assert_one_for_each_worker(&server),
-        Behind::Closed => assert_eq!(server.connections(), COUNT, "{answer}"),
-    }
+    assert_eq!(server.connections(), connections, "{answer}");
     assert_eq!(summary.received_bytes, COUNT * answer.len() as u64, "{answer}");
 }
 
@@ -54,37 +38,37 @@ async fn assert_reads(answer: &'static str, method: Method, status: u16, length:
 async fn a_body_in_chunks_with_extensions_and_trailers_leaves_the_connection_open() {
     let answer =
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4;a=b\r\nwiki\r\n5\r\npedia\r\n0\r\nx-sum: 1\r\n\r\n";
-    assert_reads(answer, Method::GET, 200, 9, Behind::Kept).await;
+    assert_reads(answer, Method::GET, 200, 9, 2).await;
 }
 
 #[tokio::test]
 async fn a_body_that_ends_with_the_connection_is_whole() {
-    assert_reads("HTTP/1.1 200 OK\r\n\r\nuntil the end", Method::GET, 200, 13, Behind::Closed).await;
+    assert_reads("HTTP/1.1 200 OK\r\n\r\nuntil the end", Method::GET, 200, 13, COUNT).await;
 }
 
 #[tokio::test]
 async fn interim_responses_are_not_the_answer() {
     let answer = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n\
                   HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\nok";
-    assert_reads(answer, Method::GET, 201, 2, Behind::Kept).await;
+    assert_reads(answer, Method::GET, 201, 2, 2).await;
 }
 
 #[tokio::test]
 async fn no_content_and_not_modified_have_no_body() {
-    assert_reads("HTTP/1.1 204 No Content\r\n\r\n", Method::GET, 204, 0, Behind::Kept).await;
-    assert_reads("HTTP/1.1 304 Not Modified\r\ncontent-length: 70\r\n\r\n", Method::GET, 304, 0, Behind::Kept).await;
+    assert_reads("HTTP/1.1 204 No Content\r\n\r\n", Method::GET, 204, 0, 2).await;
+    assert_reads("HTTP/1.1 304 Not Modified\r\ncontent-length: 70\r\n\r\n", Method::GET, 304, 0, 2).await;
 }
 
 #[tokio::test]
 async fn the_answer_to_head_has_no_body_whatever_its_length_says() {
-    assert_reads("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n", Method::HEAD, 200, 0, Behind::Kept).await;
+    assert_reads("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n", Method::HEAD, 200, 0, 2).await;
 }
 
 #[tokio::test]
 async fn http_1_0_closes_unless_it_says_otherwise() {
-    assert_reads("HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nhi", Method::GET, 200, 2, Behind::Closed).await;
+    assert_reads("HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nhi", Method::GET, 200, 2, COUNT).await;
     let kept = "HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nhi";
-    assert_reads(kept, Method::GET, 200, 2, Behind::Kept).await;
+    assert_reads(kept, Method::GET, 200, 2, 2).await;
 }
 
 #[tokio::test]
@@ -108,10 +92,10 @@ async fn a_response_in_single_bytes_is_the_same_response() {
             }
         }
     })
-    .await;
+    .await
+    .waits_for(WORKERS);
     let summary = drive(&server, Method::GET).await;
-    assert_eq!((summary.responses, summary.body_bytes), (COUNT, COUNT * 5));
-    assert_one_for_each_worker(&server);
+    assert_eq!((summary.responses, summary.body_bytes, server.connections()), (COUNT, COUNT * 5, 2));
 }
 
 #[tokio::test]

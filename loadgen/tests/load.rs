@@ -3,14 +3,14 @@
 
 mod support;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use glooshot_loadgen::{Config, Inspect, Limit, LiveStats, Pace, Summary, Timing, run};
 use support::{respond, serve};
-use tokio::sync::{Barrier, Notify};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 const CLOSED: Pace = Pace::Closed { connections: 4 };
@@ -44,19 +44,7 @@ async fn counts_by_status_are_exactly_what_the_server_sent() {
 
 #[tokio::test]
 async fn each_worker_keeps_one_connection_alive() {
-    // Nobody is answered before all of them have asked: otherwise the others could have done everything when the last one comes.
-    let all = Arc::new(Barrier::new(4));
-    let seen = Arc::new(Mutex::new(HashSet::new()));
-    let server = serve(move |_, peer| {
-        let (all, is_new) = (Arc::clone(&all), seen.lock().unwrap().insert(peer));
-        async move {
-            if is_new {
-                all.wait().await;
-            }
-            respond(200, "")
-        }
-    })
-    .await;
+    let server = serve(|_, _| async { respond(200, "") }).await.waits_for(4);
     let mut config = Config::new(server.url("/"), CLOSED);
     config.limit.count = Some(200);
     assert_eq!(drive(config).await.responses, 200);

@@ -107,14 +107,14 @@ async fn several_threads_send_exactly_the_count_in_either_kind_of_load() {
     for threads in [1, 3, 8] {
         for pace in [Pace::Closed { connections: 5 }, Pace::Constant { rate_per_second: 5000.0, connections: 5 }] {
             let (server, times) = noting().await;
+            let server = server.waits_for(5);
             let mut config = Config::new(server.url("/"), pace.clone());
             config.threads = Some(threads);
             config.limit.count = Some(997);
             let summary = drive(config).await;
             assert_eq!((summary.started, summary.responses), (997, 997), "{threads} {pace}");
             assert_eq!(times.lock().unwrap().len(), 997);
-            assert_eq!(summary.setup.threads, threads.min(5) as u64);
-            assert!(server.connections() <= 5, "{} connections", server.connections());
+            assert_eq!((summary.setup.threads, server.connections()), (threads.min(5) as u64, 5));
         }
     }
 }
@@ -122,7 +122,9 @@ async fn several_threads_send_exactly_the_count_in_either_kind_of_load() {
 #[tokio::test]
 async fn targets_are_requested_by_their_weights() {
     let server =
-        serve(|request, _| async move { respond(if request.uri().path() == "/rare" { 404 } else { 200 }, "") }).await;
+        serve(|request, _| async move { respond(if request.uri().path() == "/rare" { 404 } else { 200 }, "") })
+            .await
+            .waits_for(4);
     let mut config = Config::new(server.url("/often"), Pace::Closed { connections: 4 });
     config.requests[0].weight = 3.0;
     config.requests.push(RequestSpec::get(server.url("/rare")));
@@ -133,5 +135,5 @@ async fn targets_are_requested_by_their_weights() {
     assert!((rare - 2000.0).abs() < 5.0 * sigma, "{rare}");
     let counts: Vec<_> = summary.targets.iter().map(|target| (target.started, target.failed)).collect();
     assert_eq!(counts, [(summary.statuses[&200], 0), (summary.statuses[&404], summary.statuses[&404])]);
-    assert!(server.connections() <= 4, "targets of one host share connections");
+    assert_eq!(server.connections(), 4, "targets of one host share connections");
 }

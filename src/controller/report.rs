@@ -128,9 +128,7 @@ pub(crate) async fn report<P: Paths>(
             if let Some(report) = &view.report {
                 write_report(context, observed, report).await?;
             }
-            write_status(context, observed, *status).await?;
-            // Who leads no more has written nothing.
-            if context.leads() {
+            if write_status(context, observed, *status).await? != StatusWrite::None {
                 context.runs.written(&observed.uid, &view);
             }
             (None, note)
@@ -139,7 +137,7 @@ pub(crate) async fn report<P: Paths>(
             if let Some(report) = &report {
                 write_report(context, observed, report).await?;
             }
-            let news = write_status(context, observed, (*status).clone()).await?;
+            let news = write_status(context, observed, (*status).clone()).await? == StatusWrite::New;
             (Some(status).filter(|_| news), note.filter(|_| news))
         }
     };
@@ -155,18 +153,32 @@ pub(crate) async fn report<P: Paths>(
     Ok(())
 }
 
-/// Writes the status where it differs from what is there; true if it did.
+/// What became of a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StatusWrite {
+    /// It was written.
+    New,
+    /// It is what is there already.
+    Same,
+    /// We do not lead any more, and write nothing.
+    None,
+}
+
+/// Writes the status where it differs from what is there.
 async fn write_status<P: Paths>(
     context: &Context<P>,
     observed: &Observed,
     status: ExperimentStatus,
-) -> Result<bool, ReconcileError> {
+) -> Result<StatusWrite, ReconcileError> {
     let object = &observed.object;
     let status = with_warning(status, &for_nothing(observed));
     let status = over(Some(&observed.status), status, object.metadata.generation, clock::now());
     // A look may have taken longer than our lease.
-    if status == observed.status || !context.leads() {
-        return Ok(false);
+    if !context.leads() {
+        return Ok(StatusWrite::None);
+    }
+    if status == observed.status {
+        return Ok(StatusWrite::Same);
     }
     // As a whole, so that nothing stays that does not hold any more; and only of the very object that was observed.
     let patch = json!([
@@ -183,7 +195,7 @@ async fn write_status<P: Paths>(
     if let Some(note) = Note::warned(&observed.status, &status) {
         publish(context, observed, note).await;
     }
-    Ok(true)
+    Ok(StatusWrite::New)
 }
 
 /// The fields of an Experiment that do nothing here, as far as it can be read.

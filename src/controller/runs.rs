@@ -224,7 +224,9 @@ impl Runs {
     pub(crate) fn written(&self, uid: &str, view: &View) {
         if let Some(entry) = self.lock().get_mut(uid) {
             entry.written = Some(Written { at: Moment::now(), phase: view.sight.phase(), samples: view.samples });
-            entry.routed.send_if_modified(|routed| view.sight.is_routed() && !std::mem::replace(routed, true));
+            if view.sight.is_routed() {
+                entry.routed.send_replace(true);
+            }
         }
     }
 

@@ -133,6 +133,15 @@ impl Gateway {
 }
 
 impl State {
+    /// Whether a request is one of those that are not passed on.
+    fn refuses(&self, path: &str) -> bool {
+        if self.refuses_status.load(Ordering::SeqCst) && path.ends_with("/status") {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+            return true;
+        }
+        self.hides_switch.load(Ordering::SeqCst) && path.ends_with("/configmaps/glooshot-halt")
+    }
+
     /// Notes a request; gives the side of it on which the controller is to die.
     fn note(&self, request: &Request<Incoming>) -> Option<Side> {
         let (_, what) = request.uri().path().split_once(&self.scope)?;
@@ -162,11 +171,7 @@ impl State {
 
 /// Passes a request on as the administrator's.
 async fn pass(state: &State, client: &Client, request: Request<Incoming>) -> Result<Response<Body>, Refused> {
-    if state.hides_switch.load(Ordering::SeqCst) && request.uri().path().ends_with("/configmaps/glooshot-halt") {
-        return Ok(Response::builder().status(StatusCode::SERVICE_UNAVAILABLE).body(Body::empty())?);
-    }
-    if state.refuses_status.load(Ordering::SeqCst) && request.uri().path().ends_with("/status") {
-        state.refused.fetch_add(1, Ordering::SeqCst);
+    if state.refuses(request.uri().path()) {
         return Ok(Response::builder().status(StatusCode::SERVICE_UNAVAILABLE).body(Body::empty())?);
     }
     let deadly = state.note(&request);

@@ -59,10 +59,7 @@ impl<'a> Target<'a> {
     pub fn new(control_plane: &'a ControlPlane, name: &str) -> Self {
         let stage = Stage::new(control_plane, name);
         furnish(&stage.kubectl, name);
-        stage.apply(&json!({
-            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "ratings", "namespace": name},
-            "spec": {"selector": {"app": "ratings"}, "ports": [{"name": "http", "port": 9080}]},
-        }));
+        apply_service(&stage);
         let kubeconfig = Kubeconfig::read_from(control_plane.kubeconfig()).unwrap();
         let (control, runtime) = (address(), runtime());
         let client = runtime.block_on(connect(kubeconfig.clone()));
@@ -76,6 +73,12 @@ impl<'a> Target<'a> {
         let controller = self.stage.controller_at(self.stage.kubeconfig(), name, &self.control.to_string(), &[]);
         controller.awaits_leading();
         controller
+    }
+
+    /// The owner of the Service applies it again.
+    #[track_caller]
+    pub fn is_applied_again(&self) {
+        apply_service(&self.stage);
     }
 
     /// What the API server answers to a GET of this path; none if it knows no such thing.
@@ -174,6 +177,14 @@ impl<'a> Target<'a> {
         let name = ["delete", "experiment", NAME, "--wait=false", "--ignore-not-found", "-n", &self.stage.namespace];
         self.stage.kubectl.succeeds(name);
     }
+}
+
+#[track_caller]
+fn apply_service(stage: &Stage<'_>) {
+    stage.apply(&json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "ratings", "namespace": stage.namespace},
+        "spec": {"selector": {"app": "ratings"}, "ports": [{"name": "http", "port": 9080}]},
+    }));
 }
 
 /// Whether it is over and holds nothing any more.

@@ -7,7 +7,7 @@ use super::{
     gateway::Gateway,
     scripted::Script,
     stage::{SOON, Stage, state},
-    target::{Target, is_let_go},
+    target::{NAME, Target, is_let_go},
 };
 use crate::harness::patience::within;
 
@@ -35,15 +35,11 @@ fn a_service_that_was_put_back_before_its_first_fault_and_while_nobody_led_is_no
     let (stage, original) = (&target.stage, target.selector());
     let first = target.controller("first");
     target.breaks_routed("1m", &json!({"settle": "1m"}));
-    stage.awaits_reason("abort", "Routed", "Settling");
+    stage.awaits_reason(NAME, "Routed", "Settling");
     assert_ne!(target.selector(), original);
     drop(first);
 
-    // Its owner applies it again.
-    stage.apply(&json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "ratings", "namespace": stage.namespace},
-        "spec": {"selector": {"app": "ratings"}, "ports": [{"name": "http", "port": 9080}]},
-    }));
+    target.is_applied_again();
     assert_eq!(target.selector(), original);
     stage.frees_lease();
     let _second = target.controller("second");

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use http::{Request, Response};
 use http_body_util::Full;
@@ -22,12 +22,19 @@ pub struct Server {
     pub scheme: &'static str,
     pub address: SocketAddr,
     pub connections: Arc<AtomicU64>,
+    together: Arc<AtomicUsize>,
     _accepting: JoinSet<()>,
 }
 
 impl Server {
     pub fn url(&self, path: &str) -> http::Uri {
         format!("{}://{}{path}", self.scheme, self.address).parse().unwrap()
+    }
+
+    /// Handles no connection before so many are there: otherwise the first ones may have done everything when the last one comes.
+    pub fn waits_for(self, connections: usize) -> Self {
+        self.together.store(connections, Ordering::Relaxed);
+        self
     }
 
     pub fn connections(&self) -> u64 {
@@ -156,17 +163,20 @@ where
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let connections = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&connections);
+    let together = Arc::new(AtomicUsize::new(1));
+    let (counted, wanted) = (Arc::clone(&connections), Arc::clone(&together));
     let mut accepting = JoinSet::new();
     accepting.spawn(async move {
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut waiting) = (JoinSet::new(), Vec::new());
         loop {
-            let (stream, peer) = listener.accept().await.unwrap();
-            counted.fetch_add(1, Ordering::Relaxed);
-            tasks.spawn(handle(stream, peer));
+            waiting.push(listener.accept().await.unwrap());
+            let count = counted.fetch_add(1, Ordering::Relaxed) + 1;
+            if count >= wanted.load(Ordering::Relaxed) as u64 {
+                waiting.drain(..).for_each(|(stream, peer)| _ = tasks.spawn(handle(stream, peer)));
+            }
         }
     });
-    Server { scheme: "http", address, connections, _accepting: accepting }
+    Server { scheme: "http", address, connections, together, _accepting: accepting }
 }
 
 pub fn respond(status: u16, body: impl Into<Bytes>) -> Response<Full<Bytes>> {

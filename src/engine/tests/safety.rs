@@ -5,19 +5,30 @@ use std::{sync::Arc, time::Duration};
 use glooshot_api::status::{ConditionStatus, ConditionType, ResultState};
 use tokio::{
     sync::watch,
+    task::JoinHandle,
     time::{sleep, timeout},
 };
 
 use super::scripted_path::{ScriptedPath, scenario, traffic};
-use crate::engine::{Outcome, Run, data_path::PathEvent, stop_channel};
+use crate::engine::{Outcome, Run, StopHandle, data_path::PathEvent, stop_channel};
 
-fn start(path: &Arc<ScriptedPath>) -> tokio::task::JoinHandle<Outcome> {
+/// Settling is over by then, and so is the duration.
+const LONG: Duration = Duration::from_secs(3_600);
+
+fn start(path: &Arc<ScriptedPath>) -> JoinHandle<Outcome> {
     let run = Run::new(scenario(vec![traffic()]), Arc::clone(path));
     let (stop, signal) = stop_channel();
     tokio::spawn(async move {
         let _stop = stop;
         run.run(signal).await.unwrap()
     })
+}
+
+/// The same, of a run whose routing has to be written first.
+fn start_unwritten(path: &Arc<ScriptedPath>, is_written: watch::Receiver<bool>) -> (StopHandle, JoinHandle<Outcome>) {
+    let run = Run::new(scenario(vec![traffic()]), Arc::clone(path)).written_first(is_written);
+    let (stop, signal) = stop_channel();
+    (stop, tokio::spawn(async move { run.run(signal).await.unwrap() }))
 }
 
 async fn faults_on(path: &ScriptedPath) {
@@ -32,14 +43,11 @@ async fn faults_on(path: &ScriptedPath) {
 #[tokio::test(start_paused = true)]
 async fn no_fault_is_on_before_it_is_written_that_the_targets_are_routed() {
     let path = Arc::new(ScriptedPath::new());
-    let (sender, written) = watch::channel(false);
-    let run = Run::new(scenario(vec![traffic()]), Arc::clone(&path)).written_first(written);
-    let (_stop, signal) = stop_channel();
-    let task = tokio::spawn(run.run(signal));
-    // All timers of an hour are run through: settling is over, and so is the duration.
-    sleep(Duration::from_secs(3_600)).await;
+    let (written, is_written) = watch::channel(false);
+    let (_stop, task) = start_unwritten(&path, is_written);
+    sleep(LONG).await;
     assert_eq!(path.log(), ["route"]);
-    sender.send_replace(true);
+    written.send_replace(true);
     faults_on(&path).await;
     task.abort();
 }
@@ -47,14 +55,12 @@ async fn no_fault_is_on_before_it_is_written_that_the_targets_are_routed() {
 #[tokio::test(start_paused = true)]
 async fn a_run_of_which_nothing_can_be_written_any_more_is_stopped_without_a_fault() {
     let path = Arc::new(ScriptedPath::new());
-    let (sender, written) = watch::channel(false);
-    let run = Run::new(scenario(vec![traffic()]), Arc::clone(&path)).written_first(written);
-    let (stop, signal) = stop_channel();
-    let task = tokio::spawn(run.run(signal));
-    drop(sender);
-    sleep(Duration::from_secs(3_600)).await;
+    let (written, is_written) = watch::channel(false);
+    let (stop, task) = start_unwritten(&path, is_written);
+    drop(written);
+    sleep(LONG).await;
     stop.stop("enough");
-    let outcome = task.await.unwrap().unwrap();
+    let outcome = task.await.unwrap();
     assert_eq!(outcome.result.failure_report["failure_type"], "stopped");
     assert!(!path.log().contains(&"arm"), "{:?}", path.log());
 }
