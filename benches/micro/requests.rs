@@ -1,22 +1,22 @@
 //! Requests as clients send them, with as many fields as are asked for.
 
-use http::{HeaderName, HeaderValue, Request, Version, header::HOST};
+use http::{Method, Uri, Version};
+
+use crate::proxy::{fields::Fields, head::RequestHead};
 
 /// The field that rules of faults look at.
 pub(crate) const USER: &str = "x-user";
 
-/// A request with this many fields in its head. Over HTTP/2 its target is absolute, and there is no Host.
-pub(crate) fn request(version: Version, fields: usize) -> Request<()> {
+/// The head of a request with this many fields. Over HTTP/2 its target is absolute, and there is no Host.
+pub(crate) fn request(version: Version, count: usize) -> RequestHead {
     let uri = if version == Version::HTTP_2 { "http://ratings:9080/ratings/7?full=1" } else { "/ratings/7?full=1" };
-    let mut request = Request::builder().version(version).uri(uri).body(()).unwrap();
-    let headers = request.headers_mut();
+    let mut fields = Fields::default();
     if version != Version::HTTP_2 {
-        headers.insert(HOST, HeaderValue::from_static("ratings:9080"));
+        fields.push(b"Host", b"ratings:9080");
     }
-    headers.insert(USER, HeaderValue::from_static("jason"));
-    for number in headers.len()..fields {
-        let name = HeaderName::try_from(format!("x-field-{number}")).unwrap();
-        headers.insert(name, HeaderValue::try_from(format!("value {number} of a usual length")).unwrap());
+    fields.push(USER.as_bytes(), b"jason");
+    for number in fields.len()..count {
+        fields.push(format!("X-Field-{number}").as_bytes(), format!("value {number} of a usual length").as_bytes());
     }
-    request
+    RequestHead { method: Method::GET, uri: Uri::from_static(uri), version, fields }
 }

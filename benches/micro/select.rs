@@ -11,13 +11,14 @@ use glooshot_api::{
     },
     quantity::Percent,
 };
-use http::{Request, Version};
+use http::Version;
 
 use crate::{
     proxy::{
         clock::Moment,
         dice::{self, Dice},
         fault::Facts,
+        head::RequestHead,
         live_plan::{Origin, PlanSlot, plain_route},
     },
     requests::{USER, request},
@@ -78,7 +79,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
 }
 
 /// What `select` of the proxy does for a request, but for the choice of an endpoint.
-fn is_hit(slot: &PlanSlot, dice: &RefCell<Dice>, request: &Request<()>) -> bool {
+fn is_hit(slot: &PlanSlot, dice: &RefCell<Dice>, head: &RequestHead) -> bool {
     let plan = slot.pointer().load();
     let view = plan.route(0).unwrap();
     let injects =
@@ -86,13 +87,7 @@ fn is_hit(slot: &PlanSlot, dice: &RefCell<Dice>, request: &Request<()>) -> bool 
     if !injects {
         return false;
     }
-    let facts = Facts {
-        subset: None,
-        source: None,
-        method: request.method(),
-        path: request.uri().path(),
-        headers: request.headers(),
-    };
+    let facts = Facts { subset: None, source: None, method: &head.method, path: head.uri.path(), fields: &head.fields };
     dice::of_request(&view.faults, &facts, dice.borrow_mut().roll(&plan, 0)).is_some()
 }
 

@@ -5,7 +5,7 @@ use crate::{
     measured::{CaseResult, Figure, Measured},
     results::Results,
     statistics::{Estimate, estimate},
-    subject::Subject::{self, Envoy, Haproxy, Least, Ours, Relay, Relay1000, Rules1, Rules1000},
+    subject::Subject::{self, Envoy, Haproxy, Least, Ours, Relay, Relay1000, Rules1, Rules1000, Tokio},
 };
 
 /// A core that is used this much is the limit of what is measured.
@@ -88,8 +88,8 @@ pub fn judge(results: &Results) -> Vec<Bar> {
     let cpu: Figure = |measured| measured.cpu;
     let ratio = |pair, figure: Figure| move |result: &CaseResult| Some(Some(estimate(&result.ratios(pair, figure)?)));
     let none: Floors = (&[], cpu);
-    let by_haproxy: &[_] = &[(Least, Haproxy), (Relay, Haproxy)];
-    let by_envoy: Floors = (&[(Least, Envoy), (Relay, Envoy)], cpu);
+    let by_haproxy: &[_] = &[(Tokio, Haproxy), (Least, Haproxy), (Relay, Haproxy)];
+    let by_envoy: Floors = (&[(Tokio, Envoy), (Least, Envoy), (Relay, Envoy)], cpu);
     let (most, least) = (Bound::AtMost, Bound::AtLeast);
     let (ours_by_haproxy, ours_by_envoy) = (ratio((Ours, Haproxy), cpu), ratio((Ours, Envoy), cpu));
     bar("forward-64", "CPU per request, ours / HAProxy's", "", most(0.85), (by_haproxy, cpu), &ours_by_haproxy);

@@ -61,12 +61,12 @@ pub struct Case {
 
 use Subject::{
     Direct, Envoy, Haproxy, Haproxy1000, Least, Nginx, OnlyRules1000, Ours, Relay, Relay1000, Rules1, Rules100,
-    Rules1000, Toxiproxy,
+    Rules1000, Tokio, Toxiproxy,
 };
 
 /// The cases in which the floor is measured, too.
-const EVERYBODY_AND_THE_FLOOR: &[Subject] = &[Direct, Ours, Haproxy, Nginx, Envoy, Toxiproxy, Least, Relay];
-const HTTP_AND_THE_FLOOR: &[Subject] = &[Direct, Ours, Haproxy, Nginx, Envoy, Least, Relay];
+const EVERYBODY_AND_THE_FLOOR: &[Subject] = &[Direct, Ours, Haproxy, Nginx, Envoy, Toxiproxy, Tokio, Least, Relay];
+const HTTP_AND_THE_FLOOR: &[Subject] = &[Direct, Ours, Haproxy, Nginx, Envoy, Tokio, Least, Relay];
 const EVERYBODY: &[Subject] = &[Direct, Ours, Haproxy, Nginx, Envoy, Toxiproxy];
 /// toxiproxy does not know HTTP; it would pass TLS and HTTP/2 on unread, which is other work.
 const HTTP: &[Subject] = &[Direct, Ours, Haproxy, Nginx, Envoy];

@@ -25,7 +25,9 @@ mod fleet;
 mod least;
 mod load;
 mod measured;
+mod on_tokio;
 mod process;
+mod proxy;
 mod readme;
 mod relay;
 mod results;
@@ -43,6 +45,7 @@ use case::Case;
 use fleet::Fleet;
 use measured::CaseResult;
 use results::Results;
+use subject::Subject;
 use support::{machine, priority::go_first, usage::raise_descriptor_limit};
 
 fn main() -> ExitCode {
@@ -52,6 +55,9 @@ fn main() -> ExitCode {
     }
     let of_relay = std::env::args().skip_while(|argument| argument != relay::ARGUMENT).nth(1);
     if let Some(subject) = of_relay.and_then(|key| key.parse().ok()) {
+        if subject == Subject::Tokio {
+            on_tokio::run(subject);
+        }
         relay::run(subject);
     }
     let arguments = match Arguments::parse(std::env::args().skip(1)) {

@@ -75,7 +75,7 @@ pub fn start(subject: Subject, directory: &Path) -> Running {
         Subject::Rules1 | Subject::Rules100 | Subject::Rules1000 | Subject::OnlyRules1000 => {
             (PROXY_CORE, rules::command(subject, directory))
         }
-        Subject::Relay | Subject::Relay1000 | Subject::Least => (PROXY_CORE, relay(subject)),
+        Subject::Relay | Subject::Relay1000 | Subject::Least | Subject::Tokio => (PROXY_CORE, relay(subject)),
     };
     let program = command.remove(0);
     // What it says is kept for whoever wants to know why it did not start.

@@ -47,7 +47,7 @@ microseconds() {
 }
 
 # Last who does next to nothing, see README.md.
-subjects=(glooshot:ours haproxy:haproxy relay:least relay:relay)
+subjects=(glooshot:ours haproxy:haproxy relay:tokio relay:least relay:relay)
 [ "$CASE" != rules ] || subjects=(glooshot:rules1 glooshot:rules1000 haproxy:haproxy haproxy:haproxy1000 relay:relay relay:relay1000)
 for pair in "${subjects[@]}"; do
   program=${pair%%:*} subject=${pair##*:}

@@ -4,7 +4,8 @@
 //! what one call reads for a whole message, which holds for the requests and answers of the cases in which it takes part. It
 //! knows no HTTP, counts nothing and limits nothing. It reads from all sockets that have something before it writes.
 //!
-//! There is a second one which is an HTTP proxy in so far as it reads heads and writes them anew, see `least.rs`.
+//! There is a second one which is an HTTP proxy in so far as it reads heads and writes them anew, see `least.rs`, and a third that does
+//! the same on tokio, see `on_tokio.rs`.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
@@ -24,9 +25,9 @@ use crate::{case::port, least, rules, subject::Subject};
 /// The first argument of the process that is a relay; the second is the key of its subject.
 pub const ARGUMENT: &str = "--relay";
 
-const ABORT: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
+pub const ABORT: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
 /// The most that one call reads.
-const MESSAGE: usize = 16 * 1024;
+pub const MESSAGE: usize = 16 * 1024;
 /// What is read before it is written.
 const GATHERED: usize = 1024 * 1024;
 /// Events of one call.

@@ -28,10 +28,12 @@ pub enum Subject {
     Relay1000,
     /// What no proxy of HTTP can do without: `least.rs`.
     Least,
+    /// The same on tokio: `on_tokio.rs`.
+    Tokio,
 }
 
 impl Subject {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Direct,
         Self::Ours,
         Self::Haproxy,
@@ -46,6 +48,7 @@ impl Subject {
         Self::Relay,
         Self::Relay1000,
         Self::Least,
+        Self::Tokio,
     ];
 
     /// The word for it in arguments and results.
@@ -65,6 +68,7 @@ impl Subject {
             Self::Relay => "relay",
             Self::Relay1000 => "relay1000",
             Self::Least => "least",
+            Self::Tokio => "tokio",
         }
     }
 
@@ -85,6 +89,7 @@ impl Subject {
             Self::Relay => 12,
             Self::Relay1000 => 13,
             Self::Least => 14,
+            Self::Tokio => 15,
         }
     }
 
@@ -122,6 +127,7 @@ impl fmt::Display for Subject {
             Self::Relay => "no work",
             Self::Relay1000 => "no work, 1,000 endpoints",
             Self::Least => "heads only",
+            Self::Tokio => "heads only, on tokio",
         })
     }
 }

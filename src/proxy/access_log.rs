@@ -4,9 +4,9 @@
 
 use std::{cell::Cell, fmt::Write as _, time::Duration};
 
-use http::{Method, Request, Uri};
+use http::{Method, Uri};
 
-use super::clock::Moment;
+use super::{clock::Moment, head::RequestHead};
 
 /// Lines of one core in a second at the most; more are counted.
 const LINES: u32 = 1_000;
@@ -44,8 +44,8 @@ impl AccessLog {
     }
 
     /// What to remember of a request until it has ended; nothing where nobody listens to the log.
-    pub(crate) fn ask<B>(request: &Request<B>) -> Option<Asked> {
-        Self::is_on().then(|| Asked { method: request.method().clone(), uri: request.uri().clone() })
+    pub(crate) fn ask(head: &RequestHead) -> Option<Asked> {
+        Self::is_on().then(|| Asked { method: head.method.clone(), uri: head.uri.clone() })
     }
 
     /// Whether this request is written if there is room for it.

@@ -54,6 +54,11 @@ pub(crate) enum TooSlow {
 /// The time from a GOAWAY to the end of a connection that is too slow to answer it.
 const GOODBYE: Duration = Duration::from_secs(2);
 
+/// Changes a counter that only its own core changes: a load and a store do, which cost less than one operation that is both.
+fn change(counter: &AtomicU32, to: impl FnOnce(u32) -> u32) {
+    counter.store(to(counter.load(Ordering::Relaxed)), Ordering::Relaxed);
+}
+
 impl Activity {
     /// A connection that was just accepted.
     pub(crate) fn new(now: Moment) -> Self {
@@ -96,7 +101,7 @@ impl Activity {
 
     /// A request has begun. Over HTTP/1 its head is complete then; over HTTP/2 the next one may have begun meanwhile.
     pub(crate) fn request_begins(&self) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        change(&self.requests, |requests| requests.wrapping_add(1));
         if !self.is_multiplexed() {
             self.head_since.store(0, Ordering::Relaxed);
         }
@@ -105,14 +110,14 @@ impl Activity {
     /// The answer to a request has begun.
     pub(crate) fn answer_begins(&self, now: u64) {
         self.moved(now);
-        self.answers.fetch_add(1, Ordering::Relaxed);
+        change(&self.answers, |answers| answers.wrapping_add(1));
     }
 
     /// A request is over, with or without an answer.
     pub(crate) fn request_ends(&self, now: Moment, answered: bool) {
         self.idle_since.store(now.as_nanos(), Ordering::Relaxed);
-        self.requests.fetch_sub(1, Ordering::Relaxed);
-        self.answers.fetch_sub(u32::from(answered), Ordering::Relaxed);
+        change(&self.requests, |requests| requests.wrapping_sub(1));
+        change(&self.answers, |answers| answers.wrapping_sub(u32::from(answered)));
     }
 
     fn is_busy(&self) -> bool {

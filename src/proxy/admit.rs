@@ -5,12 +5,11 @@
 //! (RFC 9112 §6.3). Over HTTP/2 hyper lets more through. The gate refuses the rest.
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
-    header::{CONTENT_LENGTH, EXPECT, HOST, MAX_FORWARDS, TRANSFER_ENCODING, VIA},
+    HeaderValue, Method, Uri, Version,
     uri::{Authority, PathAndQuery},
 };
 
-use super::{field_name, reject::Reject};
+use super::{field_name, fields::Fields, head::RequestHead, name::Name, reject::Reject};
 
 /// What the gate knows of its listener.
 #[derive(Debug)]
@@ -35,19 +34,19 @@ pub(crate) enum Admission {
 }
 
 /// Checks a request, and brings its target and Host into the one form that is forwarded.
-pub(crate) fn admit<B>(gate: &Gate, request: &mut Request<B>) -> Result<Admission, Reject> {
-    method(request.method())?;
-    if request.headers().len() > gate.headers {
+pub(crate) fn admit(gate: &Gate, head: &mut RequestHead) -> Result<Admission, Reject> {
+    method(&head.method)?;
+    if head.fields.len() > gate.headers {
         return Err(Reject::TooManyHeaders);
     }
-    field_names(request.version(), request.headers())?;
-    transfer_coding(request.headers())?;
-    content_length(request.version(), request.headers())?;
-    target_and_host(gate, request)?;
-    expectation(request.headers())?;
-    via(gate, request.headers())?;
-    drop_look_alikes(request.headers_mut());
-    Ok(max_forwards(request))
+    field_names(head.version, &head.fields)?;
+    transfer_coding(&head.fields)?;
+    content_length(head.version, &head.fields)?;
+    target_and_host(gate, head)?;
+    expectation(&head.fields)?;
+    via(gate, &head.fields)?;
+    drop_look_alikes(&mut head.fields);
+    Ok(max_forwards(head))
 }
 
 /// RFC 9110 §9.3.6 and §9.3.8: a service proxy is no tunnel endpoint, and TRACE would echo what intermediaries added.
@@ -56,28 +55,28 @@ fn method(method: &Method) -> Result<(), Reject> {
 }
 
 /// RFC 9110 §5.1. HTTP/1 has been held to that.
-fn field_names(version: Version, headers: &HeaderMap) -> Result<(), Reject> {
-    if version == Version::HTTP_2 && !field_name::are_tokens(headers) { Err(Reject::FieldName) } else { Ok(()) }
+fn field_names(version: Version, fields: &Fields) -> Result<(), Reject> {
+    if version == Version::HTTP_2 && !field_name::are_tokens(fields) { Err(Reject::FieldName) } else { Ok(()) }
 }
 
 /// RFC 9112 §6.1: `chunked` alone, once. Other codings are legal HTTP, but two parsers rarely agree about them.
-fn transfer_coding(headers: &HeaderMap) -> Result<(), Reject> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+fn transfer_coding(fields: &Fields) -> Result<(), Reject> {
+    let mut codings = fields.all(Name::TransferEncoding);
     match (codings.next(), codings.next()) {
         (None, _) => Ok(()),
-        (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        (Some(only), None) if only.eq_ignore_ascii_case(b"chunked") => Ok(()),
         _ => Err(Reject::TransferCoding),
     }
 }
 
 /// RFC 9110 §8.6: one number, once. HTTP/1 has been held to that; over HTTP/2 an empty value and several spellings of one number get
 /// through, and an upstream that speaks HTTP/1 would frame by them.
-fn content_length(version: Version, headers: &HeaderMap) -> Result<(), Reject> {
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+fn content_length(version: Version, fields: &Fields) -> Result<(), Reject> {
+    let mut lengths = fields.all(Name::ContentLength);
     match (lengths.next(), lengths.next()) {
         (None, _) => Ok(()),
         _ if version != Version::HTTP_2 => Ok(()),
-        (Some(only), None) if is_number(only.as_bytes()) => Ok(()),
+        (Some(only), None) if is_number(only) => Ok(()),
         _ => Err(Reject::ContentLength),
     }
 }
@@ -88,20 +87,20 @@ fn is_number(value: &[u8]) -> bool {
 
 /// RFC 9112 §3.2: origin-form, absolute-form (which HTTP/2 always has), or `*` with OPTIONS; exactly one Host that is a host
 /// and port.
-fn target_and_host<B>(gate: &Gate, request: &mut Request<B>) -> Result<(), Reject> {
-    let uri = request.uri();
+fn target_and_host(gate: &Gate, head: &mut RequestHead) -> Result<(), Reject> {
+    let RequestHead { method, uri, version, fields } = head;
     let path = uri.path_and_query().map_or("", PathAndQuery::as_str);
     if path.len() > gate.target_bytes {
         return Err(Reject::TargetTooLong);
     }
-    if path == "*" && *request.method() != Method::OPTIONS {
+    if path == "*" && *method != Method::OPTIONS {
         return Err(Reject::Target);
     }
-    let host = host(request.headers(), request.version(), uri.authority().is_some())?;
+    let host = host(fields, *version, uri.authority().is_some())?;
     match (uri.scheme_str(), uri.authority()) {
         (None, None) if has_path(uri) => {
             if host.is_none() {
-                request.headers_mut().insert(HOST, gate.default_host.clone());
+                fields.add(Name::Host, &gate.default_host);
             }
             Ok(())
         }
@@ -110,15 +109,14 @@ fn target_and_host<B>(gate: &Gate, request: &mut Request<B>) -> Result<(), Rejec
             if !is_host(authority.as_str().as_bytes()) {
                 return Err(Reject::Target);
             }
-            let differs = host.is_some_and(|host| !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()));
+            let differs = host.is_some_and(|host| !host.eq_ignore_ascii_case(authority.as_str().as_bytes()));
             // RFC 9113 §8.3.1: a Host beside `:authority` that says otherwise is malformed.
-            if differs && request.version() == Version::HTTP_2 {
+            if differs && *version == Version::HTTP_2 {
                 return Err(Reject::Host);
             }
             let value = HeaderValue::from_str(authority.as_str()).map_err(|_| Reject::Target)?;
-            let origin_form = origin_form(uri.path_and_query(), request.version()).ok_or(Reject::Target)?;
-            *request.uri_mut() = origin_form;
-            request.headers_mut().insert(HOST, value);
+            *uri = origin_form(uri.path_and_query(), *version).ok_or(Reject::Target)?;
+            fields.set(Name::Host, &value);
             Ok(())
         }
         _ => Err(Reject::Target),
@@ -146,17 +144,34 @@ fn has_path(uri: &Uri) -> bool {
 }
 
 /// The one Host of a request; HTTP/1.0 may have none, and HTTP/2 where there is an `:authority`.
-fn host(headers: &HeaderMap, version: Version, has_authority: bool) -> Result<Option<&HeaderValue>, Reject> {
-    let mut hosts = headers.get_all(HOST).iter();
+fn host(fields: &Fields, version: Version, has_authority: bool) -> Result<Option<&[u8]>, Reject> {
+    let mut hosts = fields.all(Name::Host);
     match (hosts.next(), hosts.next()) {
         (None, _) if version == Version::HTTP_10 || (version == Version::HTTP_2 && has_authority) => Ok(None),
-        (Some(only), None) if is_host(only.as_bytes()) => Ok(Some(only)),
+        (Some(only), None) if is_host(only) => Ok(Some(only)),
         _ => Err(Reject::Host),
     }
 }
 
 /// Whether a value is a host with an optional port and nothing else.
 fn is_host(value: &[u8]) -> bool {
+    is_plain_host(value) || is_authority(value)
+}
+
+/// Whether it is a name or an IPv4 address, as nearly all are: that is told without a copy.
+fn is_plain_host(value: &[u8]) -> bool {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
+    let host = value.iter().position(|b| !plain(b)).unwrap_or(value.len());
+    match value.split_at(host) {
+        ([], _) => false,
+        (_, []) => true,
+        (_, [b':', port @ ..]) => port.len() < 5 && port.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
+}
+
+/// Whether it is one of any form.
+fn is_authority(value: &[u8]) -> bool {
     let plain =
         |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b':' | b'[' | b']' | b'%' | b'~');
     !value.is_empty()
@@ -171,57 +186,60 @@ fn has_plain_port(authority: &Authority) -> bool {
 }
 
 /// RFC 9110 §10.1.1: only `100-continue` is defined.
-fn expectation(headers: &HeaderMap) -> Result<(), Reject> {
-    let known = headers.get_all(EXPECT).iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+fn expectation(fields: &Fields) -> Result<(), Reject> {
+    let known = fields.all(Name::Expect).all(|value| value.eq_ignore_ascii_case(b"100-continue"));
     if known { Ok(()) } else { Err(Reject::Expectation) }
 }
 
 /// RFC 9110 §7.6.3: a request that has been here already would go round for ever.
-fn via(gate: &Gate, headers: &HeaderMap) -> Result<(), Reject> {
+fn via(gate: &Gate, fields: &Fields) -> Result<(), Reject> {
     let ours = gate.pseudonym.as_bytes();
-    let has_been_here = headers.get_all(VIA).iter().any(|value| {
-        value.as_bytes().split(|b| matches!(b, b',' | b' ' | b'\t')).any(|word| word.eq_ignore_ascii_case(ours))
-    });
+    let mut words = fields.all(Name::Via).flat_map(|value| value.split(|b| matches!(b, b',' | b' ' | b'\t')));
+    let has_been_here = words.any(|word| word.eq_ignore_ascii_case(ours));
     if has_been_here { Err(Reject::Loop) } else { Ok(()) }
 }
 
 /// Drops names with underscores that many servers fold into a name that we write or that frames the message
 /// (`X_Forwarded_For` becomes `HTTP_X_FORWARDED_FOR` in every CGI-like gateway). Other names with underscores pass.
-fn drop_look_alikes(headers: &mut HeaderMap) {
-    let look_alike = |name: &&HeaderName| {
-        let name = name.as_str();
-        name.contains('_') && {
-            let folded = name.replace('_', "-");
-            matches!(
-                folded.as_str(),
-                "x-forwarded-for"
-                    | "x-forwarded-proto"
-                    | "forwarded"
-                    | "content-length"
-                    | "transfer-encoding"
-                    | "host"
-                    | "via"
-                    | "connection"
-            ) || folded.starts_with("x-glooshot-")
-        }
-    };
-    let dropped: Vec<HeaderName> = headers.keys().filter(look_alike).cloned().collect();
-    for name in dropped {
-        headers.remove(name);
+fn drop_look_alikes(fields: &mut Fields) {
+    // None of those that are known has one.
+    let looks_alike = |known: Option<Name>, name: &[u8]| known.is_none() && name.contains(&b'_') && is_look_alike(name);
+    if fields.lines().any(|(known, name)| looks_alike(known, name)) {
+        fields.retain(|known, name| !looks_alike(known, name));
     }
 }
 
+fn is_look_alike(name: &[u8]) -> bool {
+    let folded: Vec<u8> = name.iter().map(|byte| if *byte == b'_' { b'-' } else { *byte }).collect();
+    let is_ours = folded.starts_with(b"x-glooshot-");
+    is_ours
+        || Name::of(&folded).is_some_and(|name| {
+            matches!(
+                name,
+                Name::XForwardedFor
+                    | Name::XForwardedProto
+                    | Name::Forwarded
+                    | Name::ContentLength
+                    | Name::TransferEncoding
+                    | Name::Host
+                    | Name::Via
+                    | Name::Connection
+            )
+        })
+}
+
 /// RFC 9110 §7.6.2: counts down for OPTIONS, and answers for itself at zero.
-fn max_forwards<B>(request: &mut Request<B>) -> Admission {
-    if *request.method() != Method::OPTIONS {
+fn max_forwards(head: &mut RequestHead) -> Admission {
+    if head.method != Method::OPTIONS {
         return Admission::Forward;
     }
-    let left = request.headers().get(MAX_FORWARDS).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u32>().ok());
+    let text = head.fields.get(Name::MaxForwards).and_then(|value| std::str::from_utf8(value).ok());
+    let left = text.and_then(|text| text.parse::<u32>().ok());
     match left {
         None => Admission::Forward,
         Some(0) => Admission::AnswerHere,
         Some(left) => {
-            request.headers_mut().insert(MAX_FORWARDS, HeaderValue::from(left - 1));
+            head.fields.set(Name::MaxForwards, &HeaderValue::from(left - 1));
             Admission::Forward
         }
     }
@@ -240,33 +258,30 @@ mod tests {
         }
     }
 
+    fn head(version: Version, uri: &str, fields: Fields) -> RequestHead {
+        RequestHead { method: Method::OPTIONS, uri: uri.parse().unwrap(), version, fields }
+    }
+
     fn admitted(version: Version, uri: &str) -> Result<String, Reject> {
-        let mut request = Request::builder().version(version).uri(uri).method("OPTIONS").body(()).unwrap();
+        let mut head = head(version, uri, Fields::default());
         if version != Version::HTTP_2 {
-            request.headers_mut().insert(HOST, HeaderValue::from_static("a"));
+            head.fields = [("host", "a")].into();
         }
-        admit(&gate(), &mut request).map(|_| request.uri().to_string())
+        admit(&gate(), &mut head).map(|_| head.uri.to_string())
     }
 
     #[test]
     fn a_field_name_over_http2_is_a_token() {
-        let with = |name: HeaderName| {
-            let mut request = Request::builder().version(Version::HTTP_2).uri("http://a/").body(()).unwrap();
-            request.headers_mut().insert(name, HeaderValue::from_static("1"));
-            admit(&gate(), &mut request)
-        };
-        assert_eq!(with(HeaderName::from_static("x-a!#$%&'*+.^_`|~09")), Ok(Admission::Forward));
-        assert_eq!(with(HeaderName::from_lowercase(b"x\"a").unwrap()), Err(Reject::FieldName));
+        let with = |name: &str| admit(&gate(), &mut head(Version::HTTP_2, "http://a/", [(name, "1")].into()));
+        assert_eq!(with("x-a!#$%&'*+.^_`|~09"), Ok(Admission::Forward));
+        assert_eq!(with("x\"a"), Err(Reject::FieldName));
     }
 
     #[test]
     fn a_length_over_http2_is_one_number_once() {
         let with = |lengths: &[&'static str]| {
-            let mut request = Request::builder().version(Version::HTTP_2).uri("http://a/");
-            for length in lengths {
-                request = request.header(CONTENT_LENGTH, *length);
-            }
-            admit(&gate(), &mut request.body(()).unwrap())
+            let fields: Vec<_> = lengths.iter().map(|length| ("content-length", *length)).collect();
+            admit(&gate(), &mut head(Version::HTTP_2, "http://a/", fields.as_slice().into()))
         };
         for lengths in [&[][..], &["0"], &["5"], &["9223372036854775807"]] {
             assert_eq!(with(lengths), Ok(Admission::Forward), "{lengths:?}");
@@ -288,5 +303,37 @@ mod tests {
         let nothing = Uri::from(PathAndQuery::try_from("#b").unwrap());
         assert_eq!(nothing.path_and_query().map(PathAndQuery::as_str), Some("/"));
         assert!(!has_path(&nothing));
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
+        for host in ["a", "ratings.bookinfo:9080", "a:", "127.0.0.1:65535", "[::1]", "[::1]:80", "a_b~c"] {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        for host in
+            ["", ":80", "a:65536", "a:99999", "a:+1", "a:b", "a:1:2", "a b", "a,b", "u@a", "a/b", "::1", "[::1", "a%41"]
+        {
+            assert!(!is_host(host.as_bytes()), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_plain_host_is_told_as_one_of_any_form_is() {
+        let bytes = b"aZ0-._~:[]%@/ ,\x80";
+        // Every text of up to four of these bytes.
+        for length in 1..5u32 {
+            for number in 0..bytes.len().pow(length) {
+                let text: Vec<u8> = (0..length).map(|at| bytes[number / bytes.len().pow(at) % bytes.len()]).collect();
+                assert!(!is_plain_host(&text) || is_authority(&text), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_many_servers_take_for_a_name_that_matters_is_dropped() {
+        let mut fields =
+            Fields::from([("x_forwarded_for", "1"), ("X-Glooshot_Fault", "1"), ("x_other", "1"), ("host", "a")]);
+        drop_look_alikes(&mut fields);
+        assert_eq!(fields, [("x_other", "1"), ("host", "a")].into());
     }
 }

@@ -136,7 +136,8 @@ impl ResponseBody {
 impl Tail {
     fn end(&mut self) {
         if let Some(lease) = self.lease.take() {
-            lease.give_back();
+            // To within 10 ms, which an idle connection's age need not be known better than.
+            lease.give_back(Moment::from_nanos(self.exchange.worker.coarse_now()));
         }
         self.exchange.complete();
     }

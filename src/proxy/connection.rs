@@ -4,7 +4,7 @@ use std::{
     cell::Cell, convert::Infallible, error::Error as _, net::IpAddr, pin::pin, rc::Rc, sync::Arc, time::Duration,
 };
 
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -24,13 +24,14 @@ use super::{
     exec::OnThisCore,
     frontend::Frontend,
     handle::handle,
+    head::RequestHead,
     http1::{self, Refused, Served, Service},
     http2_tap::Http2Tap,
     limits::CONNECTION_WINDOW,
     link::Link,
     patience::Patience,
     reject::Reject,
-    respond::named,
+    respond::{Answer, named},
     sniff::{self, LOOK_AHEAD, Protocol},
     socket::Socket,
     tapped_io::TappedIo,
@@ -212,17 +213,18 @@ struct Requests<'c> {
 impl Service for Requests<'_> {
     type Body = ResponseBody;
 
-    async fn answer(&self, request: Request<http1::Incoming>) -> Response<ResponseBody> {
-        handle(self.worker, self.caller, request.map(Whole::Http1)).await
+    async fn answer(&self, head: &mut RequestHead, body: http1::Incoming) -> Answer {
+        handle(self.worker, self.caller, head, Whole::Http1(body)).await
     }
 
-    fn refuse(&self, refused: Refused) -> Response<ResponseBody> {
+    fn refuse(&self, refused: Refused) -> Answer {
         let reject = match refused {
             Refused::Malformed => Reject::Syntax,
             Refused::TooLarge => Reject::TooManyHeaders,
         };
         self.worker.metrics.rejected(reject);
-        named(reject.verdict())
+        let (head, text) = named(reject.verdict());
+        (head, ResponseBody::Own(Some(text)))
     }
 }
 
@@ -238,7 +240,11 @@ async fn serve_http2(worker: &Rc<Worker>, caller: Rc<Caller>, first: Vec<u8>, st
         let caller = Rc::clone(&caller);
         service_fn(move |request: Request<Incoming>| {
             let (worker, caller) = (Rc::clone(&worker), Rc::clone(&caller));
-            async move { Ok::<_, Infallible>(handle(&worker, &caller, request.map(Whole::Http2)).await) }
+            async move {
+                let (parts, body) = request.into_parts();
+                let (head, body) = handle(&worker, &caller, &mut parts.into(), Whole::Http2(body)).await;
+                Ok::<_, Infallible>(head.into_http(body))
+            }
         })
     };
     let connection = hyper::server::conn::http2::Builder::new(OnThisCore(Rc::clone(worker)))

@@ -14,8 +14,8 @@ use super::{
 };
 
 /// Delays the request, or ends it; does nothing to a request that no fault hit.
-pub(crate) async fn disrupt(exchange: &mut Exchange, selection: &Selection) -> Result<(), Stop> {
-    let Some(fault) = &selection.fault else { return Ok(()) };
+pub(crate) async fn disrupt(exchange: &mut Exchange, selection: &Selection<'_>) -> Result<(), Stop> {
+    let Some(fault) = selection.fault else { return Ok(()) };
     let Some(run) = exchange.run().cloned() else { return Ok(()) };
     match fault.disruption {
         Disruption::AbortHttp(_) | Disruption::AbortGrpc(_) => {

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::{
     access_log::{AccessLog, Asked},
@@ -10,10 +10,13 @@ use super::{
     connection::Caller,
     error::Flag,
     fault::LiveFault,
+    fields::Fields,
     grpc::{self, GrpcStatus},
     guard::Completion,
+    head::RequestHead,
     identity::{IdentityId, UNKNOWN},
     metrics::{Outcome, SeriesKey},
+    name::Name,
     route::LiveEndpoint,
     run_state::RunState,
     unread::Unread,
@@ -58,7 +61,7 @@ struct Call {
 
 impl Exchange {
     /// Begins the account of a request whose head has arrived.
-    pub(crate) fn begin<B>(worker: &Rc<Worker>, caller: &Rc<Caller>, request: &Request<B>, started: Moment) -> Self {
+    pub(crate) fn begin(worker: &Rc<Worker>, caller: &Rc<Caller>, head: &RequestHead, started: Moment) -> Self {
         let plan = worker.plan();
         let source = plan.source(caller.address);
         if let (Some(source), Some(experiment)) = (source, plan.experiment()) {
@@ -79,10 +82,10 @@ impl Exchange {
             delay: Duration::ZERO,
             delayed_since: None,
             marker: None,
-            call: grpc::is_call(request.headers()).then(Call::default),
-            head_only: *request.method() == Method::HEAD,
+            call: grpc::is_call(&head.fields).then(Call::default),
+            head_only: head.method == Method::HEAD,
             upstream: None,
-            asked: AccessLog::ask(request),
+            asked: AccessLog::ask(head),
             counted: false,
         }
     }
@@ -141,15 +144,19 @@ impl Exchange {
     }
 
     /// Notes what the head of an answer says of a gRPC call: its status, where it has no body.
-    pub(crate) fn answered_call(&mut self, headers: &HeaderMap) {
+    pub(crate) fn answered_call(&mut self, fields: &Fields) {
+        self.call_ended(|| fields.get(Name::GrpcStatus));
+    }
+
+    fn call_ended<'t>(&mut self, status: impl FnOnce() -> Option<&'t [u8]>) {
         if let Some(call) = &mut self.call {
-            call.status = GrpcStatus::of(headers).or(call.status);
+            call.status = status().map(GrpcStatus::read).or(call.status);
         }
     }
 
     /// Notes the trailers behind a response's body.
     pub(crate) fn ended_with(&mut self, trailers: &HeaderMap) {
-        self.answered_call(trailers);
+        self.call_ended(|| Some(trailers.get(Name::GrpcStatus.as_str())?.as_bytes()));
     }
 
     /// Whether the client speaks HTTP/2.

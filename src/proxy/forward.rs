@@ -6,7 +6,7 @@
 
 use std::{net::SocketAddr, pin::pin, rc::Rc};
 
-use http::{Method, Request, Response};
+use http::Method;
 use hyper::body::Body as _;
 
 use super::{
@@ -15,7 +15,8 @@ use super::{
     connection::Caller,
     error::{Stop, UpstreamFailure},
     exchange::Exchange,
-    lease::{AnswerError, Failed, Lease},
+    head::{RequestHead, ResponseHead},
+    lease::{AnswerError, Failed, Lease, Left},
     reject::Reject,
     rewrite::{self, Marks},
     select::Selection,
@@ -28,7 +29,7 @@ use super::{
 /// An upstream's answer, and what it takes to end the exchange.
 #[derive(Debug)]
 pub(crate) struct Forwarded {
-    pub(crate) response: Response<()>,
+    pub(crate) response: ResponseHead,
     /// Where the answer's body comes from.
     pub(crate) lease: Lease,
     /// The client asked for a switch of protocols.
@@ -40,40 +41,42 @@ pub(crate) async fn forward(
     worker: &Rc<Worker>,
     caller: &Caller,
     exchange: &mut Exchange,
-    selection: &Selection,
-    mut request: Request<Whole>,
+    selection: &Selection<'_>,
+    head: &mut RequestHead,
+    body: Whole,
 ) -> Result<Forwarded, Stop> {
     let transport = &caller.front.transport;
-    let wire = transport.wire(request.version());
+    let wire = transport.wire(head.version);
     // Only HTTP/1.1 can switch; an upstream that is said to speak HTTP/2 is not asked to.
-    let may_switch = rewrite::rewrite(&mut request, &marks(worker, caller)) && wire == Wire::Http1;
-    let upload = (!request.body().is_end_stream()).then(Upload::begin);
-    let mut request = request.map(|body| RequestBody::of(body, upload.as_ref()));
+    let may_switch = rewrite::rewrite(head, &marks(worker, caller)) && wire == Wire::Http1;
+    let upload = (!body.is_end_stream()).then(Upload::begin);
+    let mut body = RequestBody::of(body, upload.as_ref());
+    let scheme = transport.scheme();
     let (mut tried, mut pooled) = (Vec::new(), true);
     loop {
         let mut lease = connect(worker, caller, exchange, selection, wire, &mut tried, pooled).await?;
-        match lease.wire() {
-            Wire::Http1 => rewrite::to_http1(&mut request),
-            Wire::Http2 => rewrite::to_http2(&mut request, &transport.scheme()),
-        }
         lease.upload.clone_from(&upload);
         let answer = {
             // Pinned here: whatever awaits it by value has room for it once more.
-            let sending = pin!(lease.send(request));
+            let sending = pin!(lease.send(head, &scheme, body));
             answer_in_time(&worker.shared.limits, upload.as_ref(), caller.patience(), sending).await
         };
         // An upstream that answers nothing may be stuck with all that is on this connection.
         let answer = answer.inspect_err(|_| lease.retire())?;
-        let Failed { error, unsent, spare } = match answer {
+        let Failed { error, left } = match answer {
             Ok(response) => return Ok(Forwarded { response, lease, may_switch }),
             Err(failed) => failed,
         };
-        let again = unsent.or_else(|| spare.filter(|spare| may_follow(spare, &error)));
+        let again = match left {
+            Left::Everything(body) => Some(body),
+            Left::Head if may_follow(&head.method, &error) => Some(RequestBody::Empty),
+            Left::Head | Left::Nothing => None,
+        };
         match again {
             // Only a reused connection can have been closed without our knowing, so a second try goes over a new one.
-            Some(unsent) if pooled && lease.reused && broke(&lease, &error) => {
+            Some(again) if pooled && lease.reused && broke(&lease, &error) => {
                 lease.retire();
-                request = unsent;
+                body = again;
                 pooled = false;
             }
             _ => return Err(blame(upload.as_ref(), &error)),
@@ -97,9 +100,8 @@ fn broke(lease: &Lease, error: &AnswerError) -> bool {
 }
 
 /// Whether a request without a body may be sent again behind this failure.
-fn may_follow(request: &Request<RequestBody>, error: &AnswerError) -> bool {
-    let idempotent =
-        matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE);
+fn may_follow(method: &Method, error: &AnswerError) -> bool {
+    let idempotent = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE);
     idempotent || error.was_not_processed()
 }
 
@@ -119,7 +121,7 @@ async fn connect(
     worker: &Rc<Worker>,
     caller: &Caller,
     exchange: &mut Exchange,
-    selection: &Selection,
+    selection: &Selection<'_>,
     wire: Wire,
     tried: &mut Vec<SocketAddr>,
     pooled: bool,
@@ -128,7 +130,7 @@ async fn connect(
     while tried.len() < worker.shared.limits.connect_attempts {
         // While a request waited for an endpoint that is gone, the plan may have learned of another.
         let renewed = if tried.is_empty() { None } else { worker.route_now(caller) };
-        let route = renewed.as_ref().unwrap_or(&selection.route);
+        let route = renewed.as_ref().unwrap_or(selection.route);
         let Some(endpoint) = worker.balancer.pick(route, selection.random, tried, exchange.started()) else { break };
         exchange.sent_to(endpoint);
         match connect::lease(worker, &caller.front.transport, endpoint.address, wire, pooled).await {

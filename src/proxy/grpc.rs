@@ -1,6 +1,8 @@
 //! gRPC over HTTP/2, as far as an account of a request needs it: which requests are calls, and how they ended.
 
-use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
+use http::StatusCode;
+
+use super::{fields::Fields, name::Name};
 
 /// How a call ended: a code from 0 to 16 (grpc.io, "Status codes and their use in gRPC").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,11 +31,10 @@ impl GrpcStatus {
         })
     }
 
-    /// The status in a head or in trailers, if there is one.
-    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
-        let text = headers.get("grpc-status")?;
-        let code = text.to_str().ok().and_then(|text| text.parse().ok());
-        Some(code.map_or(UNKNOWN, Self::new))
+    /// The status that is written so in a head or in trailers.
+    pub(crate) fn read(text: &[u8]) -> Self {
+        let code = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+        code.map_or(UNKNOWN, Self::new)
     }
 
     /// The code.
@@ -49,43 +50,36 @@ impl GrpcStatus {
 }
 
 /// Whether a request is a call: `application/grpc`, alone or with a suffix or parameters. gRPC-Web is plain HTTP to us.
-pub(crate) fn is_call(headers: &HeaderMap) -> bool {
-    let Some(kind) = headers.get(CONTENT_TYPE) else { return false };
-    let rest = kind.as_bytes().strip_prefix(b"application/grpc");
+pub(crate) fn is_call(fields: &Fields) -> bool {
+    let Some(kind) = fields.get(Name::ContentType) else { return false };
+    let rest = kind.strip_prefix(b"application/grpc");
     rest.is_some_and(|rest| rest.first().is_none_or(|byte| matches!(byte, b'+' | b';' | b' ')))
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
     fn calls_are_told_by_their_content_type() {
-        let is = |kind: &'static str| is_call(&HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]));
+        let is = |kind: &str| is_call(&[("content-type", kind)].into());
         for kind in ["application/grpc", "application/grpc+proto", "application/grpc;x=y"] {
             assert!(is(kind), "{kind}");
         }
         for kind in ["application/grpc-web", "application/json", "application/grpcx"] {
             assert!(!is(kind), "{kind}");
         }
-        assert!(!is_call(&HeaderMap::new()));
+        assert!(!is_call(&Fields::default()));
     }
 
     #[test]
     fn a_status_that_cannot_be_read_is_unknown_which_is_an_error() {
-        let of = |text: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert("grpc-status", HeaderValue::from_static(text));
-            GrpcStatus::of(&headers).unwrap()
-        };
+        let of = |text: &str| GrpcStatus::read(text.as_bytes());
         assert_eq!((of("0").code(), of("0").is_error()), (0, false));
         assert_eq!((of("14").code(), of("14").is_error()), (14, true));
         for text in ["17", "-1", "x", "", "99999999999"] {
             assert_eq!((of(text).code(), of(text).is_error()), (2, true), "{text}");
         }
-        assert_eq!(GrpcStatus::of(&HeaderMap::new()), None);
     }
 
     #[test]

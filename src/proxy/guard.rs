@@ -100,8 +100,7 @@ impl Guard {
         };
         let Some(shard) = self.shards.get(core) else { return false };
         let mut window = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        window.record(now, one, latency);
-        let few = window.sum(now).total <= u64::from(self.condition.rule.min_requests);
+        let few = window.record(now, one, latency).total <= u64::from(self.condition.rule.min_requests);
         few || moves_towards(&self.condition.rule, one)
     }
 

@@ -8,18 +8,20 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{Request, Response};
+use http::uri::Scheme;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::{Bytes, Incoming};
 
 use super::{
     body::RequestBody,
+    clock::Moment,
+    head::{RequestHead, ResponseHead},
     http1,
     link::Link,
     multiplex::Stream,
     pool::{Connection, Pool, PoolKey},
+    rewrite::to_http2,
     tapped_io::TappedIo,
-    transport::Wire,
     upload::Upload,
 };
 
@@ -84,10 +86,18 @@ impl AnswerError {
 #[derive(Debug)]
 pub(crate) struct Failed {
     pub(crate) error: AnswerError,
-    /// The request, if nothing of it was sent.
-    pub(crate) unsent: Option<Request<RequestBody>>,
-    /// The request, if it has no body: what was sent of it can be sent again.
-    pub(crate) spare: Option<Request<RequestBody>>,
+    pub(crate) left: Left,
+}
+
+/// What of a request can be sent again.
+#[derive(Debug)]
+pub(crate) enum Left {
+    /// Nothing of it was sent; its body.
+    Everything(RequestBody),
+    /// Something was, and it has no body.
+    Head,
+    /// Nothing: its body is gone.
+    Nothing,
 }
 
 impl Lease {
@@ -103,29 +113,30 @@ impl Lease {
         Self { reused: stream.reused, carrier: Carrier::Http2(stream, None), upload: None }
     }
 
-    /// What goes over it.
-    pub(crate) fn wire(&self) -> Wire {
-        match self.carrier {
-            Carrier::Http1 { .. } => Wire::Http1,
-            Carrier::Http2(..) => Wire::Http2,
-        }
-    }
-
-    /// Sends a request and waits for the head of its answer.
-    pub(crate) async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<()>, Failed> {
+    /// Sends a request, over HTTP/2 with this scheme, and waits for the head of its answer.
+    pub(crate) async fn send(
+        &mut self,
+        head: &RequestHead,
+        scheme: &Scheme,
+        body: RequestBody,
+    ) -> Result<ResponseHead, Failed> {
+        let without_body = if matches!(body, RequestBody::Empty) { Left::Head } else { Left::Nothing };
         match &mut self.carrier {
-            Carrier::Http1 { connection, .. } => over_http1(connection, request).await,
-            Carrier::Http2(stream, body) => {
-                let spare = if self.reused { without_body(&request) } else { None };
-                match stream.sender.try_send_request(request).await {
+            Carrier::Http1 { connection, .. } => over_http1(connection, head, body)
+                .await
+                .map_err(|error| Failed { error: error.into(), left: without_body }),
+            Carrier::Http2(stream, answer) => {
+                // Boxed: it would have room in each request over HTTP/1.
+                let sending = Box::pin(stream.sender.try_send_request(to_http2(head, scheme, body)));
+                match sending.await {
                     Ok(response) => {
                         let (parts, come) = response.into_parts();
-                        *body = Some(come);
-                        Ok(Response::from_parts(parts, ()))
+                        *answer = Some(come);
+                        Ok(parts.into())
                     }
                     Err(mut failure) => {
-                        let unsent = failure.take_message();
-                        Err(Failed { error: failure.into_error().into(), unsent, spare })
+                        let unsent = failure.take_message().map(|request| Left::Everything(request.into_body()));
+                        Err(Failed { error: failure.into_error().into(), left: unsent.unwrap_or(without_body) })
                     }
                 }
             }
@@ -184,37 +195,21 @@ impl Lease {
     }
 
     /// Puts the connection back, unless it is closed or enough are waiting.
-    pub(crate) fn give_back(self) {
+    pub(crate) fn give_back(self, now: Moment) {
         if let Carrier::Http1 { connection, key, pool } = self.carrier {
-            pool.give_back(key, connection, self.upload);
+            pool.give_back(key, connection, self.upload, now);
         }
     }
 }
 
-/// Sends a request over HTTP/1. The head stays here until there is an answer, in case that it has to be sent again.
-async fn over_http1(connection: &mut Connection, mut request: Request<RequestBody>) -> Result<Response<()>, Failed> {
-    let body = std::mem::replace(request.body_mut(), RequestBody::Empty);
-    let has_none = matches!(body, RequestBody::Empty);
-    connection.get_mut().begin(&request, body);
-    let answer = poll_fn(|cx| connection.get_mut().poll_answer(cx)).await;
-    match answer {
-        Ok(response) => {
-            http1::give_back_fields(std::mem::take(request.headers_mut()));
-            connection.go_on_sending();
-            Ok(response)
-        }
-        Err(error) => Err(Failed { error: error.into(), unsent: None, spare: has_none.then_some(request) }),
-    }
-}
-
-/// A copy of a request that has no body.
-fn without_body(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    if !matches!(request.body(), RequestBody::Empty) {
-        return None;
-    }
-    let mut copy = Request::new(RequestBody::Empty);
-    copy.method_mut().clone_from(request.method());
-    copy.uri_mut().clone_from(request.uri());
-    copy.headers_mut().clone_from(request.headers());
-    Some(copy)
+/// Sends a request over HTTP/1.
+async fn over_http1(
+    connection: &mut Connection,
+    head: &RequestHead,
+    body: RequestBody,
+) -> Result<ResponseHead, http1::Error> {
+    connection.get_mut().begin(head, body);
+    let response = poll_fn(|cx| connection.get_mut().poll_answer(cx)).await?;
+    connection.go_on_sending();
+    Ok(response)
 }

@@ -10,7 +10,7 @@
 //!    `forward` (with `rewrite`, `balance` and `connect`) -> `respond` (and `body`, which ends the exchange).
 //! 4. `exchange`: however it ended, the request is counted once (`metrics`) and shown to the conditions (`guard`).
 //!
-//! Beside the request: `live_plan` is the plan in force and `run_state` what outlives its changes; `worker` is one
+//! Beside the request: `head` and `fields` are what a message says before its body; `live_plan` is the plan in force and `run_state` what outlives its changes; `worker` is one
 //! core; a `socket` gives its small messages to the core's `outbox`; `limits` bounds everything; `reject` lists what can be wrong with a
 //! request, `error` says whose fault something is.
 //!
@@ -37,6 +37,7 @@ mod exec;
 mod exposition;
 mod fault;
 mod field_name;
+mod fields;
 mod forward;
 mod frames;
 mod frontend;
@@ -44,6 +45,7 @@ mod greeting;
 mod grpc;
 mod guard;
 mod handle;
+mod head;
 mod hop_by_hop;
 mod http1;
 mod http2_tap;
@@ -55,6 +57,7 @@ mod listen;
 mod live_plan;
 mod metrics;
 mod multiplex;
+mod name;
 mod outbox;
 mod patience;
 mod pool;

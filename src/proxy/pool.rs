@@ -183,15 +183,15 @@ impl Pool {
         Lease::of_connection(Connection { shared, sender: Sender::default() }, key, Rc::clone(self))
     }
 
-    /// Takes a connection back, unless it is over or enough are waiting.
-    pub(crate) fn give_back(&self, key: PoolKey, connection: Connection, upload: Option<Upload>) {
+    /// Takes a connection back at `now`, unless it is over or enough are waiting.
+    pub(crate) fn give_back(&self, key: PoolKey, connection: Connection, upload: Option<Upload>, now: Moment) {
         if !connection.get().may_go_on() {
             return connection.close();
         }
         let mut idle = self.idle.borrow_mut();
         let waiting = idle.entry(key).or_default();
         if waiting.len() < self.per_endpoint {
-            waiting.add(Idle { connection, since: Moment::now(), upload });
+            waiting.add(Idle { connection, since: now, upload });
         } else {
             connection.close();
         }

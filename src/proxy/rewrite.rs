@@ -1,20 +1,15 @@
 //! An admitted request's head made what an upstream gets: nothing of the client's connection in it, our own marks behind.
 //!
-//! [`rewrite`] brings every request into one form, that of HTTP/1: a target that is a path, and a Host. [`to_http2`] and
-//! [`to_http1`] turn it into what goes over a connection of either version, and back, since a second try may go over
-//! another one.
+//! [`rewrite`] brings every request into one form, that of HTTP/1: a target that is a path, and a Host. [`to_http2`] makes a copy of it that
+//! goes over HTTP/2; a second try may go over a connection of the other version.
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Uri, Version,
-    header::{CONNECTION, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE, VIA},
+    HeaderValue, Request, Uri, Version,
+    header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE},
     uri::{Authority, PathAndQuery, Scheme},
 };
 
-use super::{hop_by_hop, trailers};
-
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
+use super::{fields::Fields, head::RequestHead, hop_by_hop, name::Name, trailers};
 
 /// What is done with an `X-Forwarded-For` that a client sends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,35 +65,34 @@ pub(crate) struct Marks<'a> {
 }
 
 /// Makes the client's request ours. Says whether it asks for another protocol, which only HTTP/1.1 can.
-pub(crate) fn rewrite<B>(request: &mut Request<B>, marks: &Marks<'_>) -> bool {
-    let version = std::mem::replace(request.version_mut(), Version::HTTP_11);
-    let headers = request.headers_mut();
-    let upgrade = if version == Version::HTTP_11 { hop_by_hop::upgrade_token(headers) } else { None };
-    let has_chunks = headers.contains_key(TRANSFER_ENCODING);
-    let takes_trailers = headers.get_all(TE).iter().flat_map(hop_by_hop::tokens).any(is_trailers);
-    hop_by_hop::strip(headers);
-    trailers::strip_announced(headers);
+pub(crate) fn rewrite(head: &mut RequestHead, marks: &Marks<'_>) -> bool {
+    let version = std::mem::replace(&mut head.version, Version::HTTP_11);
+    let fields = &mut head.fields;
+    let upgrade = if version == Version::HTTP_11 { hop_by_hop::upgrade_token(fields) } else { None };
+    let has_chunks = fields.has(Name::TransferEncoding);
+    let takes_trailers = fields.all(Name::Te).flat_map(hop_by_hop::tokens).any(is_trailers);
+    hop_by_hop::strip(fields);
+    trailers::strip_announced(fields);
     if version == Version::HTTP_2 {
-        join_cookies(headers);
+        join_cookies(fields);
         if takes_trailers {
             // RFC 9113 §8.2.2: the only value of TE there; gRPC servers insist on it.
-            headers.insert(TE, HeaderValue::from_static("trailers"));
+            fields.set(Name::Te, &HeaderValue::from_static("trailers"));
         }
     }
-    let upgrades = upgrade.is_some();
-    if let Some(token) = upgrade {
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(UPGRADE, token);
+    if let Some(token) = &upgrade {
+        fields.set(Name::Connection, &HeaderValue::from_static("upgrade"));
+        fields.set(Name::Upgrade, token);
     }
-    headers.append(VIA, marks.via.of(version).clone());
+    fields.add(Name::Via, marks.via.of(version));
     if has_chunks {
-        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        fields.set(Name::TransferEncoding, &HeaderValue::from_static("chunked"));
     }
-    forwarded_for(marks, headers);
+    forwarded_for(marks, fields);
     if marks.tls_ended {
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
+        fields.set(Name::XForwardedProto, &HeaderValue::from_static("https"));
     }
-    upgrades
+    upgrade.is_some()
 }
 
 fn is_trailers(token: &[u8]) -> bool {
@@ -106,74 +100,62 @@ fn is_trailers(token: &[u8]) -> bool {
 }
 
 /// RFC 9113 §8.2.3: the crumbs of a cookie are one field for everybody behind HTTP/2.
-fn join_cookies(headers: &mut HeaderMap) {
-    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+fn join_cookies(fields: &mut Fields) {
+    let crumbs: Vec<&[u8]> = fields.all(Name::Cookie).collect();
+    if crumbs.len() < 2 {
         return;
     }
-    let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
-        headers.insert(COOKIE, joined);
+        fields.set(Name::Cookie, &joined);
     }
 }
 
 /// Says who the client is, in one form only: two that disagree are worse than none.
-fn forwarded_for(marks: &Marks<'_>, headers: &mut HeaderMap) {
+fn forwarded_for(marks: &Marks<'_>, fields: &mut Fields) {
     match marks.mode {
         // A caller that speaks Forwarded alone (RFC 7239) gets the next hop in it.
-        ForwardedFor::Append if headers.contains_key(FORWARDED) && !headers.contains_key(X_FORWARDED_FOR) => {
-            headers.append(FORWARDED, marks.forwarded.clone());
+        ForwardedFor::Append if fields.has(Name::Forwarded) && !fields.has(Name::XForwardedFor) => {
+            fields.add(Name::Forwarded, marks.forwarded);
         }
         ForwardedFor::Append => {
-            headers.remove(FORWARDED);
-            headers.append(X_FORWARDED_FOR, marks.forwarded_for.clone());
+            fields.remove(Name::Forwarded);
+            fields.add(Name::XForwardedFor, marks.forwarded_for);
         }
         ForwardedFor::Overwrite => {
-            headers.remove(FORWARDED);
-            headers.insert(X_FORWARDED_FOR, marks.forwarded_for.clone());
+            fields.remove(Name::Forwarded);
+            fields.set(Name::XForwardedFor, marks.forwarded_for);
         }
     }
 }
 
-/// Makes it what goes over HTTP/1.1.
-pub(crate) fn to_http1<B>(request: &mut Request<B>) {
-    *request.version_mut() = Version::HTTP_11;
-    if let Some(authority) = request.uri().authority().cloned() {
-        let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        *request.uri_mut() = Uri::from(path);
-        if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
-            request.headers_mut().insert(HOST, host);
-        }
-    }
-    request.headers_mut().remove(TE);
-}
-
-/// Makes it what goes over HTTP/2: the Host becomes `:authority` (RFC 9113 §8.3.1). Without a usable Host it stays a header.
-pub(crate) fn to_http2<B>(request: &mut Request<B>, scheme: &Scheme) {
+/// A copy that goes over HTTP/2: the Host becomes `:authority` (RFC 9113 §8.3.1). Without a usable Host it stays a header.
+pub(crate) fn to_http2<B>(head: &RequestHead, scheme: &Scheme, body: B) -> Request<B> {
+    let mut request = head.to_http(body);
     *request.version_mut() = Version::HTTP_2;
     let headers = request.headers_mut();
     for name in [TRANSFER_ENCODING, CONNECTION, UPGRADE] {
         headers.remove(name);
     }
     let authority = headers.get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
-    let Some(authority) = authority else { return };
-    let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let Some(authority) = authority else { return request };
+    let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let uri = Uri::builder().scheme(scheme.clone()).authority(authority).path_and_query(path).build();
     if let Ok(uri) = uri {
         *request.uri_mut() = uri;
         request.headers_mut().remove(HOST);
     }
+    request
 }
 
 #[cfg(test)]
 mod tests {
+    use http::{Method, header::TE};
+
     use super::*;
 
-    fn rewritten(version: Version, fields: &[(&'static str, &'static str)]) -> (Request<()>, bool) {
-        let mut request = Request::builder().version(version).uri("/a?b").header(HOST, "ratings:9080");
-        for (name, value) in fields {
-            request = request.header(*name, *value);
-        }
-        let mut request = request.body(()).unwrap();
+    fn rewritten(version: Version, fields: &[(&str, &str)]) -> (RequestHead, bool) {
+        let fields = [&[("host", "ratings:9080")], fields].concat().as_slice().into();
+        let mut head = RequestHead { method: Method::GET, uri: Uri::from_static("/a?b"), version, fields };
         let via = Via::new("ratings.bookinfo.glooshot");
         let (forwarded_for, forwarded) =
             (HeaderValue::from_static("127.0.0.9"), HeaderValue::from_static("for=127.0.0.9"));
@@ -184,25 +166,25 @@ mod tests {
             mode: ForwardedFor::Append,
             tls_ended: false,
         };
-        let upgrades = rewrite(&mut request, &marks);
-        (request, upgrades)
+        let upgrades = rewrite(&mut head, &marks);
+        (head, upgrades)
     }
 
     #[test]
     fn via_names_the_version_that_the_client_spoke() {
         for (version, via) in [(Version::HTTP_10, "1.0"), (Version::HTTP_11, "1.1"), (Version::HTTP_2, "2")] {
-            let (request, _) = rewritten(version, &[]);
-            assert_eq!(request.headers()[VIA], format!("{via} ratings.bookinfo.glooshot"));
+            let (head, _) = rewritten(version, &[]);
+            assert_eq!(head.fields.get(Name::Via), Some(format!("{via} ratings.bookinfo.glooshot").as_bytes()));
         }
     }
 
     #[test]
     fn crumbs_of_a_cookie_become_one_field_behind_http2_only() {
         let crumbs = [("cookie", "a=1"), ("cookie", "b=2")];
-        let (request, _) = rewritten(Version::HTTP_2, &crumbs);
-        assert_eq!(request.headers().get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2"]);
-        let (request, _) = rewritten(Version::HTTP_11, &crumbs);
-        assert_eq!(request.headers().get_all(COOKIE).iter().count(), 2);
+        let (head, _) = rewritten(Version::HTTP_2, &crumbs);
+        assert!(head.fields.all(Name::Cookie).eq([b"a=1; b=2"]));
+        let (head, _) = rewritten(Version::HTTP_11, &crumbs);
+        assert_eq!(head.fields.all(Name::Cookie).count(), 2);
     }
 
     #[test]
@@ -214,28 +196,20 @@ mod tests {
     }
 
     #[test]
-    fn a_host_becomes_the_authority_of_http2_and_comes_back() {
-        let (mut request, _) = rewritten(Version::HTTP_11, &[("transfer-encoding", "chunked")]);
-        to_http2(&mut request, &Scheme::HTTP);
+    fn a_host_becomes_the_authority_of_http2_and_stays_for_a_second_try_over_http1() {
+        let (head, _) = rewritten(Version::HTTP_11, &[("transfer-encoding", "chunked")]);
+        let request = to_http2(&head, &Scheme::HTTP, ());
         assert_eq!(request.uri(), "http://ratings:9080/a?b");
         assert!(!request.headers().contains_key(HOST) && !request.headers().contains_key(TRANSFER_ENCODING));
-        to_http1(&mut request);
-        assert_eq!(request.uri(), "/a?b");
-        assert_eq!(request.headers()[HOST], "ratings:9080");
+        assert_eq!((head.uri.to_string(), head.fields.get(Name::Host)), ("/a?b".into(), Some(&b"ratings:9080"[..])));
+        assert!(head.fields.has(Name::TransferEncoding), "what came in chunks goes on in chunks");
     }
 
     #[test]
-    fn what_came_in_chunks_goes_on_in_chunks_over_http1() {
-        let (mut request, _) = rewritten(Version::HTTP_11, &[("transfer-encoding", "chunked")]);
-        to_http1(&mut request);
-        assert!(request.headers().contains_key(TRANSFER_ENCODING));
-    }
-
-    #[test]
-    fn trailers_are_asked_for_over_http2_and_not_over_http1() {
-        let (mut request, _) = rewritten(Version::HTTP_2, &[("te", "trailers")]);
-        assert_eq!(request.headers()[TE], "trailers");
-        to_http1(&mut request);
-        assert!(!request.headers().contains_key(TE));
+    fn trailers_are_asked_for_over_http2() {
+        let (head, _) = rewritten(Version::HTTP_2, &[("te", "trailers, deflate")]);
+        assert_eq!(to_http2(&head, &Scheme::HTTP, ()).headers()[TE], "trailers");
+        let (head, _) = rewritten(Version::HTTP_11, &[("te", "trailers")]);
+        assert!(!head.fields.has(Name::Te));
     }
 }

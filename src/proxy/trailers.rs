@@ -1,8 +1,8 @@
 //! Trailer fields: only what may come behind a body passes (RFC 9110 §6.5.1), in both directions.
 
-use http::{HeaderMap, HeaderValue, header::TRAILER};
+use http::{HeaderMap, HeaderValue};
 
-use super::hop_by_hop::tokens;
+use super::{fields::Fields, hop_by_hop::tokens, name::Name};
 
 /// Names that frame, route, authenticate or modify a message, or describe its content: meaningless or dangerous at its end.
 const FORBIDDEN: [&str; 36] = [
@@ -52,17 +52,20 @@ pub(crate) fn strip(trailers: &mut HeaderMap) {
 }
 
 /// Drops the names from `Trailer` that will not come: some servers refuse a message that announces what frames it.
-pub(crate) fn strip_announced(headers: &mut HeaderMap) {
+pub(crate) fn strip_announced(fields: &mut Fields) {
+    if !fields.has(Name::Trailer) {
+        return;
+    }
     let is_forbidden = |name: &[u8]| FORBIDDEN.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden.as_bytes()));
-    let announced: Vec<&[u8]> = headers.get_all(TRAILER).iter().flat_map(tokens).collect();
+    let announced: Vec<&[u8]> = fields.all(Name::Trailer).flat_map(tokens).collect();
     if !announced.iter().any(|name| is_forbidden(name)) {
         return;
     }
     let kept: Vec<&[u8]> = announced.into_iter().filter(|name| !is_forbidden(name)).collect();
     let kept = HeaderValue::from_bytes(&kept.join(&b", "[..])).ok().filter(|kept| !kept.is_empty());
-    match kept {
-        Some(kept) => _ = headers.insert(TRAILER, kept),
-        None => _ = headers.remove(TRAILER),
+    fields.remove(Name::Trailer);
+    if let Some(kept) = kept {
+        fields.add(Name::Trailer, &kept);
     }
 }
 
@@ -73,12 +76,10 @@ mod tests {
     #[test]
     fn what_is_announced_is_what_may_come() {
         let announced = |values: &[&'static str]| {
-            let mut headers = HeaderMap::new();
-            for value in values {
-                headers.append(TRAILER, HeaderValue::from_static(value));
-            }
-            strip_announced(&mut headers);
-            headers.get_all(TRAILER).iter().map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+            let mut fields = Fields::default();
+            values.iter().for_each(|value| fields.add(Name::Trailer, &HeaderValue::from_static(value)));
+            strip_announced(&mut fields);
+            fields.all(Name::Trailer).map(|value| String::from_utf8(value.to_vec()).unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(announced(&["x-sum, Content-Length", "expires"]), ["x-sum, expires"]);
         assert_eq!(announced(&["Transfer-Encoding"]), [""; 0]);

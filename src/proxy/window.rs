@@ -86,8 +86,8 @@ impl Window {
         }
     }
 
-    /// Counts one request, and its latency where those are kept.
-    pub(crate) fn record(&mut self, now: Moment, one: Tally, latency: Duration) {
+    /// Counts one request, and its latency where those are kept; gives the sum with it.
+    pub(crate) fn record(&mut self, now: Moment, one: Tally, latency: Duration) -> Tally {
         self.advance(now);
         let bucket = self.histogram.is_some().then(|| bucket_of(latency));
         let index = self.index(self.newest);
@@ -101,6 +101,7 @@ impl Window {
         if let (Some(histogram), Some(bucket)) = (&mut self.histogram, bucket) {
             histogram.add(bucket, 1);
         }
+        self.sum
     }
 
     /// Forgets what has left the window, and gives the sum of the rest.

@@ -1,18 +1,19 @@
 //! The head of an answer to a client, written as HTTP/1; the framing is always ours (RFC 9112 §6).
 
-use std::{cell::RefCell, io::Write as _, time::SystemTime};
+use std::{cell::RefCell, time::SystemTime};
 
-use http::{
-    HeaderMap, HeaderValue, Response, StatusCode, Version,
-    header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING},
-};
+use http::{HeaderValue, StatusCode, Version};
 use http_body::Body;
-use hyper::ext::ReasonPhrase;
 
 use super::{
-    super::hop_by_hop::tokens,
+    super::{
+        fields::Fields,
+        head::ResponseHead,
+        hop_by_hop::tokens,
+        name::{Name, Names},
+    },
     asked::Terms,
-    encode::{Framing, field},
+    encode::{Framing, content_length, field},
 };
 
 /// What is decided of an answer before its head is written.
@@ -25,20 +26,19 @@ pub(crate) struct Manner {
 
 impl Manner {
     /// How this answer is given on these terms.
-    pub(crate) fn of<B: Body>(response: &Response<B>, terms: Terms) -> Self {
-        let framing = framing(response, terms);
-        let closes = response.headers().get_all(CONNECTION).iter().flat_map(tokens);
-        let closes = closes.into_iter().any(|token| token.eq_ignore_ascii_case(b"close"));
+    pub(crate) fn of<B: Body>(response: &ResponseHead, body: &B, terms: Terms) -> Self {
+        let framing = framing(response.status, body, terms);
+        let mut wishes = response.fields.all(Name::Connection).flat_map(tokens);
+        let closes = wishes.any(|token| token.eq_ignore_ascii_case(b"close"));
         Self { framing, keeps_alive: terms.keeps_alive && !closes && framing != Framing::UntilClose }
     }
 }
 
 /// How the end of its body is told (RFC 9112 §6.3).
-fn framing<B: Body>(response: &Response<B>, terms: Terms) -> Framing {
-    if terms.head_only || has_no_body(response.status()) {
+fn framing<B: Body>(status: StatusCode, body: &B, terms: Terms) -> Framing {
+    if terms.head_only || has_no_body(status) {
         return Framing::Nothing;
     }
-    let body = response.body();
     match body.size_hint().exact() {
         _ if body.is_end_stream() => Framing::Length(0),
         Some(length) => Framing::Length(length),
@@ -53,34 +53,29 @@ fn has_no_body(status: StatusCode) -> bool {
 }
 
 /// Writes the head of an answer.
-pub(crate) fn head(response: &Response<impl Sized>, terms: Terms, manner: Manner, out: &mut Vec<u8>) {
-    let (status, headers) = (response.status(), response.headers());
+pub(crate) fn head(response: &ResponseHead, terms: Terms, manner: Manner, out: &mut Vec<u8>) {
+    let ResponseHead { status, reason, fields, .. } = response;
     // RFC 9112 §2.3: who speaks 1.0 is answered in it.
     let version: &[u8] = if terms.version == Version::HTTP_10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " };
     out.extend_from_slice(version);
     out.extend_from_slice(status.as_str().as_bytes());
     out.push(b' ');
-    match response.extensions().get::<ReasonPhrase>() {
-        Some(reason) => out.extend_from_slice(reason.as_bytes()),
+    match reason {
+        Some(reason) => out.extend_from_slice(reason),
         None => out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes()),
     }
     out.extend_from_slice(b"\r\n");
     // Without a body, the length is that of the body which another request would have got (RFC 9110 §8.6).
-    let says_length = manner.framing == Framing::Nothing && !is_without_length(status);
-    for (name, value) in headers {
-        let is_framing = *name == TRANSFER_ENCODING || (*name == CONTENT_LENGTH && !says_length);
-        if !is_framing {
-            field(name, value, out);
-        }
-    }
-    // Writing to a vector does not fail.
+    let says_length = manner.framing == Framing::Nothing && !is_without_length(*status);
+    let framing = Names::NONE.and(Name::TransferEncoding);
+    fields.write(if says_length { framing } else { framing.and(Name::ContentLength) }, out);
     match manner.framing {
-        Framing::Length(length) => _ = write!(out, "content-length: {length}\r\n"),
+        Framing::Length(length) => content_length(length, out),
         Framing::Chunks => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         Framing::Nothing | Framing::UntilClose => {}
     }
-    persistence(headers, terms, manner, out);
-    if !headers.contains_key(DATE) {
+    persistence(fields, terms, manner, out);
+    if !fields.has(Name::Date) {
         date(out);
     }
     out.extend_from_slice(b"\r\n");
@@ -92,8 +87,8 @@ fn is_without_length(status: StatusCode) -> bool {
 }
 
 /// Says what becomes of the connection, where that is not what the version does anyway (RFC 9112 §9.3).
-fn persistence(headers: &HeaderMap, terms: Terms, manner: Manner, out: &mut Vec<u8>) {
-    if headers.contains_key(CONNECTION) {
+fn persistence(fields: &Fields, terms: Terms, manner: Manner, out: &mut Vec<u8>) {
+    if fields.has(Name::Connection) {
         return;
     }
     match (terms.version, manner.keeps_alive) {
@@ -117,7 +112,7 @@ fn date(out: &mut Vec<u8>) {
             *text =
                 HeaderValue::try_from(httpdate::fmt_http_date(now)).unwrap_or_else(|_| HeaderValue::from_static(""));
         }
-        field(&DATE, text, out);
+        field(Name::Date.as_str(), text.as_bytes(), out);
     });
 }
 
@@ -132,59 +127,57 @@ mod tests {
     const OLD: Terms = Terms { version: Version::HTTP_10, ..TERMS };
     const TO_HEAD: Terms = Terms { head_only: true, ..TERMS };
 
-    fn response(status: u16, fields: &[(&'static str, &'static str)], body: &str) -> Response<String> {
-        let mut response = Response::builder().status(status).header("date", "today");
-        for (name, value) in fields {
-            response = response.header(*name, *value);
-        }
-        response.body(body.to_owned()).unwrap()
+    fn response(status: u16, fields: &[(&str, &str)]) -> ResponseHead {
+        let fields = [&[("date", "today")], fields].concat().as_slice().into();
+        ResponseHead { fields, ..ResponseHead::new(StatusCode::from_u16(status).unwrap()) }
     }
 
     /// The head, without the date.
-    fn written(response: &Response<String>, terms: Terms) -> String {
+    fn written(response: &ResponseHead, body: &str, terms: Terms) -> String {
         let mut out = Vec::new();
-        head(response, terms, Manner::of(response, terms), &mut out);
+        head(response, terms, Manner::of(response, &body.to_owned(), terms), &mut out);
         String::from_utf8(out).unwrap().replace("date: today\r\n", "")
     }
 
     #[test]
     fn the_framing_is_ours_whatever_the_answer_says() {
         let fields = [("content-length", "9"), ("x-a", "1"), ("transfer-encoding", "chunked"), ("x-a", "2")];
-        let answer = response(200, &fields, "hello");
-        assert_eq!(written(&answer, TERMS), "HTTP/1.1 200 OK\r\nx-a: 1\r\nx-a: 2\r\ncontent-length: 5\r\n\r\n");
-        assert_eq!(written(&response(404, &[], ""), TERMS), "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n");
+        let answer = response(200, &fields);
+        let said = "HTTP/1.1 200 OK\r\nx-a: 1\r\nx-a: 2\r\ncontent-length: 5\r\n\r\n";
+        assert_eq!(written(&answer, "hello", TERMS), said);
+        assert_eq!(written(&response(404, &[]), "", TERMS), "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n");
     }
 
     #[test]
     fn what_is_of_unknown_length_goes_in_chunks_or_ends_with_the_connection() {
-        let unknown = response(200, &[], "hello").map(|body| body.map_frame(|frame| frame));
+        let (answer, unknown) = (response(200, &[]), "hello".to_owned().map_frame(|frame| frame));
         let new = Manner { framing: Framing::Chunks, keeps_alive: true };
-        assert_eq!(Manner::of(&unknown, TERMS), new);
+        assert_eq!(Manner::of(&answer, &unknown, TERMS), new);
         let old = Manner { framing: Framing::UntilClose, keeps_alive: false };
-        assert_eq!(Manner::of(&unknown, OLD), old);
+        assert_eq!(Manner::of(&answer, &unknown, OLD), old);
         let mut out = Vec::new();
-        head(&unknown, OLD, old, &mut out);
+        head(&answer, OLD, old, &mut out);
         assert_eq!(out, b"HTTP/1.0 200 OK\r\ndate: today\r\n\r\n");
     }
 
     #[test]
     fn an_answer_without_a_body_keeps_the_length_of_the_one_that_it_stands_for() {
         for (status, terms) in [(200, TO_HEAD), (304, TERMS)] {
-            let answer = response(status, &[("content-length", "9")], "");
-            assert!(written(&answer, terms).contains("content-length: 9\r\n"), "{status}");
-            assert!(!written(&response(status, &[], ""), terms).contains("content-length"), "{status}");
+            let answer = response(status, &[("content-length", "9")]);
+            assert!(written(&answer, "", terms).contains("content-length: 9\r\n"), "{status}");
+            assert!(!written(&response(status, &[]), "", terms).contains("content-length"), "{status}");
         }
         for status in [101, 204] {
-            assert!(!written(&response(status, &[("content-length", "0")], ""), TERMS).contains("content-length"));
+            assert!(!written(&response(status, &[("content-length", "0")]), "", TERMS).contains("content-length"));
         }
     }
 
     #[test]
     fn what_becomes_of_the_connection_is_said_where_the_version_does_not_say_it() {
-        let says = |terms: Terms, fields: &[(&'static str, &'static str)]| {
-            let text = written(&response(200, fields, ""), terms);
+        let says = |terms: Terms, fields: &[(&str, &str)]| {
+            let text = written(&response(200, fields), "", terms);
             let line = text.lines().find_map(|line| line.strip_prefix("connection: ")).map(str::to_owned);
-            (line, Manner::of(&response(200, fields, ""), terms).keeps_alive)
+            (line, Manner::of(&response(200, fields), &String::new(), terms).keeps_alive)
         };
         assert_eq!(says(TERMS, &[]), (None, true));
         assert_eq!(says(Terms { keeps_alive: false, ..TERMS }, &[]), (Some("close".to_owned()), false));
@@ -195,10 +188,9 @@ mod tests {
 
     #[test]
     fn an_answer_without_a_date_gets_one_and_its_own_reason_is_kept() {
-        let mut answer = response(299, &[], "");
-        answer.headers_mut().remove(DATE);
-        answer.extensions_mut().insert(ReasonPhrase::from_static(b"Fine"));
-        let text = written(&answer, TERMS);
+        let reason = Some(b"Fine".as_slice().into());
+        let answer = ResponseHead { reason, ..ResponseHead::new(StatusCode::from_u16(299).unwrap()) };
+        let text = written(&answer, "", TERMS);
         assert!(text.starts_with("HTTP/1.1 299 Fine\r\n") && text.contains(" GMT\r\n"), "{text}");
     }
 }

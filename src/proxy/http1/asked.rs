@@ -3,13 +3,15 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Buf as _, Bytes};
-use http::{
-    HeaderMap, HeaderValue, Method, Request, Uri, Version,
-    header::{CONNECTION, CONTENT_LENGTH, EXPECT, TE, TRANSFER_ENCODING},
-};
+use http::{HeaderValue, Method, Uri, Version};
 
 use super::{
-    super::hop_by_hop::tokens,
+    super::{
+        fields::Fields,
+        head::RequestHead,
+        hop_by_hop::tokens,
+        name::{Name, Names},
+    },
     decode::Decoder,
     parse::{self, Bounds, FEW},
 };
@@ -17,7 +19,7 @@ use super::{
 /// The head of a request.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    pub(crate) request: Request<()>,
+    pub(crate) head: RequestHead,
     /// How its body is read.
     pub(crate) body: Decoder,
     pub(crate) terms: Terms,
@@ -85,15 +87,25 @@ fn one(input: &Bytes, most: usize) -> Result<Option<(usize, Asked)>, Refused> {
         Err(_) => return Err(Refused::Malformed),
     };
     let (Some(method), Some(target)) = (read.method, read.path) else { return Err(Refused::Malformed) };
-    let mut request = Request::new(());
-    *request.method_mut() = Method::from_bytes(method.as_bytes()).map_err(|_| Refused::Malformed)?;
-    *request.uri_mut() = Uri::from_maybe_shared(input.slice_ref(target.as_bytes())).map_err(|_| Refused::Malformed)?;
-    *request.version_mut() = if read.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
-    *request.headers_mut() = parse::fields(input, read.headers).map_err(|_| Refused::Malformed)?;
-    Ok(Some((length, understood(request)?)))
+    let head = RequestHead {
+        method: Method::from_bytes(method.as_bytes()).map_err(|_| Refused::Malformed)?,
+        uri: Uri::from_maybe_shared(input.slice_ref(target.as_bytes())).map_err(|_| Refused::Malformed)?,
+        version: parse::version(read.version),
+        // The parser knows what may be in a name and in a value (RFC 9110 §5.1 and §5.5).
+        fields: Fields::read(input.get(..length).unwrap_or_default(), read.headers),
+    };
+    Ok(Some((length, understood(head)?)))
 }
 
-/// What the fields of a request say that matters here, from one look at each: most requests have hardly any of them.
+/// Fields that say how a body is framed, or what is wanted of the answer.
+const TELLING: Names = Names::NONE
+    .and(Name::Connection)
+    .and(Name::ContentLength)
+    .and(Name::Expect)
+    .and(Name::Te)
+    .and(Name::TransferEncoding);
+
+/// What the fields of a request say that matters here, from one look at each.
 #[derive(Debug)]
 struct Said {
     /// The one length that all `Content-Length`s say.
@@ -108,7 +120,7 @@ struct Said {
 }
 
 impl Said {
-    fn by(version: Version, headers: &HeaderMap) -> Result<Self, Refused> {
+    fn by(version: Version, fields: &Fields) -> Result<Self, Refused> {
         let mut said = Self {
             length: None,
             lengths: 0,
@@ -117,26 +129,30 @@ impl Said {
             takes_trailers: false,
             persistence: parse::Persistence::of(version),
         };
-        for (name, value) in headers {
-            if *name == CONTENT_LENGTH {
-                said.length_is(value)?;
-            } else if *name == TRANSFER_ENCODING {
-                let last = value.as_bytes().rsplit(|byte| *byte == b',').next().unwrap_or_default();
-                said.chunked = Some(last.trim_ascii().eq_ignore_ascii_case(b"chunked"));
-            } else if *name == CONNECTION {
-                said.persistence.says(value);
-            } else if *name == EXPECT {
-                said.awaits_continue |= value.as_bytes().eq_ignore_ascii_case(b"100-continue");
-            } else if *name == TE {
-                said.takes_trailers |= tokens(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+        if !fields.names().meets(TELLING) {
+            return Ok(said);
+        }
+        for (name, value) in fields.known() {
+            match name {
+                Name::ContentLength => said.length_is(value)?,
+                Name::TransferEncoding => {
+                    let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default();
+                    said.chunked = Some(last.trim_ascii().eq_ignore_ascii_case(b"chunked"));
+                }
+                Name::Connection => said.persistence.says(value),
+                Name::Expect => said.awaits_continue |= value.eq_ignore_ascii_case(b"100-continue"),
+                Name::Te => {
+                    said.takes_trailers |= tokens(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+                }
+                _ => {}
             }
         }
         Ok(said)
     }
 
     /// Each length is a number and nothing else, and all say the same (RFC 9110 §8.6).
-    fn length_is(&mut self, value: &HeaderValue) -> Result<(), Refused> {
-        let said = parse::number(value.as_bytes()).filter(|said| *said <= LONGEST).ok_or(Refused::Malformed)?;
+    fn length_is(&mut self, value: &[u8]) -> Result<(), Refused> {
+        let said = parse::number(value).filter(|said| *said <= LONGEST).ok_or(Refused::Malformed)?;
         self.lengths += 1;
         if self.length.replace(said).is_some_and(|before| before != said) { Err(Refused::Malformed) } else { Ok(()) }
     }
@@ -146,11 +162,10 @@ impl Said {
 const LONGEST: u64 = u64::MAX >> 1;
 
 /// What the fields of a request mean for its body and its answer.
-fn understood(mut request: Request<()>) -> Result<Asked, Refused> {
-    let (version, head_only) = (request.version(), *request.method() == Method::HEAD);
-    let headers = request.headers_mut();
-    let said = Said::by(version, headers)?;
-    let (body, is_ambiguous) = body(version, headers, &said)?;
+fn understood(mut head: RequestHead) -> Result<Asked, Refused> {
+    let (version, head_only) = (head.version, head.method == Method::HEAD);
+    let said = Said::by(version, &head.fields)?;
+    let (body, is_ambiguous) = body(version, &mut head.fields, &said)?;
     let is_new = version == Version::HTTP_11;
     let terms = Terms {
         version,
@@ -159,22 +174,22 @@ fn understood(mut request: Request<()>) -> Result<Asked, Refused> {
         takes_trailers: is_new && said.takes_trailers,
     };
     let awaits_continue = is_new && !body.is_done() && said.awaits_continue;
-    Ok(Asked { request, body, terms, awaits_continue })
+    Ok(Asked { head, body, terms, awaits_continue })
 }
 
 /// How the body behind this head is read (RFC 9112 §6.3), and whether it said so in two ways: then the connection ends with it.
-fn body(version: Version, headers: &mut HeaderMap, said: &Said) -> Result<(Decoder, bool), Refused> {
+fn body(version: Version, fields: &mut Fields, said: &Said) -> Result<(Decoder, bool), Refused> {
     match said.chunked {
         // The coding wins over a length.
         Some(true) if version == Version::HTTP_11 => {
-            return Ok((Decoder::chunks(), headers.remove(CONTENT_LENGTH).is_some()));
+            return Ok((Decoder::chunks(), fields.remove(Name::ContentLength)));
         }
         Some(_) => return Err(Refused::Malformed),
         None => {}
     }
     let length = said.length.unwrap_or_default();
     if said.lengths > 1 {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        fields.set(Name::ContentLength, &HeaderValue::from(length));
     }
     Ok((Decoder::length(length), false))
 }
@@ -201,8 +216,8 @@ mod tests {
     fn a_head_is_read_to_its_end_and_what_stands_behind_it_is_left() {
         let mut input = Bytes::from_static(b"\r\nGET /a?b HTTP/1.1\r\nHost: ratings\r\n\r\nGET ");
         let asked = head(&mut input, BOUNDS).unwrap().unwrap();
-        assert_eq!((asked.request.method(), asked.request.uri().to_string()), (&Method::GET, "/a?b".to_owned()));
-        assert_eq!((asked.request.headers()["host"].as_bytes(), &input[..]), (&b"ratings"[..], &b"GET "[..]));
+        assert_eq!((&asked.head.method, asked.head.uri.to_string()), (&Method::GET, "/a?b".to_owned()));
+        assert_eq!((asked.head.fields.get(Name::Host), &input[..]), (Some(&b"ratings"[..]), &b"GET "[..]));
         assert!(head(&mut input, BOUNDS).unwrap().is_none());
     }
 
@@ -216,7 +231,7 @@ mod tests {
         }
         let twice = posted("1.1", "Content-Length: 5\r\nContent-Length: 05\r\n").unwrap();
         assert_eq!(twice.body, Decoder::length(5));
-        assert_eq!(twice.request.headers().get_all(CONTENT_LENGTH).iter().collect::<Vec<_>>(), ["5"]);
+        assert!(twice.head.fields.all(Name::ContentLength).eq([b"5"]));
     }
 
     #[test]
@@ -227,7 +242,7 @@ mod tests {
         ] {
             let asked = posted("1.1", fields).unwrap();
             assert_eq!(asked.body, Decoder::chunks());
-            assert!(!asked.terms.keeps_alive && !asked.request.headers().contains_key(CONTENT_LENGTH));
+            assert!(!asked.terms.keeps_alive && !asked.head.fields.has(Name::ContentLength));
         }
         assert!(posted("1.1", "Transfer-Encoding: chunked\r\n").unwrap().terms.keeps_alive);
     }
@@ -281,7 +296,7 @@ mod tests {
     fn a_head_has_as_many_bytes_and_fields_as_are_allowed_and_not_one_more() {
         let of = |count: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "X-A: 1\r\n".repeat(count));
         for count in [FEW, FEW + 1, MOST] {
-            assert_eq!(read(&of(count)).unwrap().unwrap().request.headers().len(), count);
+            assert_eq!(read(&of(count)).unwrap().unwrap().head.fields.len(), count);
         }
         assert_eq!(read(&of(MOST + 1)).err(), Some(Refused::TooLarge));
         let long = |length: usize| format!("GET / HTTP/1.1\r\nX-A: {}\r\n\r\n", "a".repeat(length - 25));

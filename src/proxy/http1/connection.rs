@@ -3,11 +3,11 @@
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
+    super::head::{RequestHead, ResponseHead},
     decode::Decoder,
     error::Error,
     input,
@@ -102,11 +102,11 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     /// Begins to send a request; the connection must carry no other.
-    pub(crate) fn begin(&mut self, request: &Request<impl Sized>, body: B) {
+    pub(crate) fn begin(&mut self, request: &RequestHead, body: B) {
         self.sending = Sending::of(request, body);
         self.sent = None;
         self.receiving = Receiving::Head;
-        self.asked_for_head = *request.method() == http::Method::HEAD;
+        self.asked_for_head = request.method == http::Method::HEAD;
         self.has_begun = false;
     }
 
@@ -121,7 +121,7 @@ where
     }
 
     /// Sends on, and waits for the head of the answer. An upstream may answer before it has the whole request, and then close.
-    pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, Error>> {
+    pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Error>> {
         let _sends_on = self.poll_send(cx);
         if let Some(Err(Error::Source(_))) = &self.sent
             && let Some(Err(error)) = self.sent.replace(Err(Error::Closed))
@@ -185,18 +185,27 @@ where
 mod tests {
     use std::future::poll_fn;
 
+    use http::{Method, Uri, Version};
     use proptest::prelude::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
-    use super::{super::pieces, *};
+    use super::{
+        super::{super::fields::Fields, pieces},
+        *,
+    };
 
     const BOUNDS: Bounds = Bounds { head_bytes: 8_192, fields: 100 };
+
+    fn post() -> RequestHead {
+        let (method, uri) = (Method::POST, Uri::from_static("/"));
+        RequestHead { method, uri, version: Version::HTTP_11, fields: Fields::default() }
+    }
 
     /// A connection with a request under way, and the upstream's end of it.
     fn asking(body: &str) -> (Connection<DuplexStream, String>, DuplexStream) {
         let (ours, theirs) = tokio::io::duplex(1 << 20);
         let mut connection = Connection::new(ours, BOUNDS);
-        connection.begin(&Request::builder().method("POST").uri("/").body(()).unwrap(), body.to_owned());
+        connection.begin(&post(), body.to_owned());
         (connection, theirs)
     }
 
@@ -208,7 +217,7 @@ mod tests {
             let data = frame.map_err(|error| error.to_string())?.into_data();
             body.extend_from_slice(&data.unwrap_or_default());
         }
-        Ok((head.status().as_u16(), body))
+        Ok((head.status.as_u16(), body))
     }
 
     /// What comes of an answer that comes in these pieces, and whether the connection may go on.
@@ -265,7 +274,7 @@ mod tests {
         let (ours, mut theirs) = tokio::io::duplex(64);
         let mut connection = Connection::new(ours, BOUNDS);
         let body = "x".repeat(1_000);
-        connection.begin(&Request::builder().method("POST").uri("/").body(()).unwrap(), body);
+        connection.begin(&post(), body);
         theirs.write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n").await.unwrap();
         assert_eq!(answer(&mut connection).await, Ok((413, Vec::new())));
         assert!(connection.is_sending());
@@ -289,7 +298,7 @@ mod tests {
     async fn an_answer_of_an_upstream_that_reads_no_more_counts() {
         let (ours, mut theirs) = tokio::io::duplex(64);
         let mut connection = Connection::new(ours, BOUNDS);
-        connection.begin(&Request::builder().method("POST").uri("/").body(()).unwrap(), "x".repeat(1_000));
+        connection.begin(&post(), "x".repeat(1_000));
         theirs.write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n").await.unwrap();
         drop(theirs);
         assert_eq!(answer(&mut connection).await, Ok((413, Vec::new())));

@@ -4,9 +4,11 @@ use bytes::{Buf as _, Bytes};
 use http_body::{Frame, SizeHint};
 
 use super::{
-    super::chunks::{Chunk, Malformed},
+    super::{
+        chunks::{Chunk, Malformed},
+        fields::Fields,
+    },
     error::Error,
-    parse,
 };
 
 /// Bytes of trailers, and of extensions of chunks in one body.
@@ -156,10 +158,12 @@ impl Chunks {
             return Ok(None);
         }
         self.trailers.extend_from_slice(b"\r\n");
-        let text = Bytes::from(std::mem::take(&mut self.trailers));
+        let text = std::mem::take(&mut self.trailers);
         let mut fields = [httparse::EMPTY_HEADER; TRAILERS];
         match httparse::parse_headers(&text, &mut fields) {
-            Ok(httparse::Status::Complete((_, fields))) => Ok(Some(Frame::trailers(parse::fields(&text, fields)?))),
+            Ok(httparse::Status::Complete((_, fields))) => {
+                Ok(Some(Frame::trailers((&Fields::read(&text, fields)).into())))
+            }
             _ => Err(Error::Garbage("malformed trailers")),
         }
     }

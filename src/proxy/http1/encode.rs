@@ -1,14 +1,14 @@
 //! The head of a request, written as HTTP/1.1; pure. The framing is always ours: what the client said of it is not repeated.
 
-use std::io::Write as _;
-
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Request,
-    header::{CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING},
-};
+use http::HeaderName;
 use http_body::Body;
 
-use super::super::hop_by_hop::tokens;
+use super::super::{
+    fields::Fields,
+    head::RequestHead,
+    hop_by_hop::tokens,
+    name::{Name, Names},
+};
 
 /// How the end of a body is told (RFC 9112 §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,12 +25,12 @@ pub(crate) enum Framing {
 
 impl Framing {
     /// How this request's body is framed: what came in chunks goes on in chunks, and so does what is of unknown length.
-    pub(crate) fn of<B: Body>(request: &Request<impl Sized>, body: &B) -> Self {
+    pub(crate) fn of<B: Body>(request: &RequestHead, body: &B) -> Self {
         if body.is_end_stream() {
             return Self::Nothing;
         }
         match body.size_hint().exact() {
-            _ if request.headers().contains_key(TRANSFER_ENCODING) => Self::Chunks,
+            _ if request.fields.has(Name::TransferEncoding) => Self::Chunks,
             // Over HTTP/2 its end may come later; nobody waits for that.
             Some(0) => Self::Nothing,
             Some(length) => Self::Length(length),
@@ -39,10 +39,14 @@ impl Framing {
     }
 }
 
+/// What is written before the fields of a request, or behind them, or means nothing over HTTP/1: what trailers a client takes, we do not say.
+const WRITTEN_APART: Names =
+    Names::NONE.and(Name::Host).and(Name::ContentLength).and(Name::Te).and(Name::TransferEncoding);
+
 /// Writes the head of a request, Host first (RFC 9112 §3.2).
-pub(crate) fn head(request: &Request<impl Sized>, framing: Framing, out: &mut Vec<u8>) {
-    let uri = request.uri();
-    out.extend_from_slice(request.method().as_str().as_bytes());
+pub(crate) fn head(request: &RequestHead, framing: Framing, out: &mut Vec<u8>) {
+    let RequestHead { method, uri, fields, .. } = request;
+    out.extend_from_slice(method.as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(uri.path().as_bytes());
     if let Some(query) = uri.query() {
@@ -50,39 +54,38 @@ pub(crate) fn head(request: &Request<impl Sized>, framing: Framing, out: &mut Ve
         out.extend_from_slice(query.as_bytes());
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    let headers = request.headers();
-    for host in headers.get_all(HOST) {
-        field(&HOST, host, out);
+    for host in fields.all(Name::Host) {
+        field(Name::Host.as_str(), host, out);
     }
-    for (name, value) in headers {
-        if *name != HOST && *name != CONTENT_LENGTH && *name != TRANSFER_ENCODING {
-            field(name, value, out);
-        }
-    }
+    fields.write(WRITTEN_APART, out);
     match framing {
         Framing::Chunks => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         Framing::Length(length) => {
-            // Writing to a vector does not fail.
-            let _written = write!(out, "content-length: {length}\r\n");
+            content_length(length, out);
         }
         // Who said that there is nothing goes on saying so: some servers want to hear it of a POST.
-        Framing::Nothing if headers.contains_key(CONTENT_LENGTH) => out.extend_from_slice(b"content-length: 0\r\n"),
+        Framing::Nothing if fields.has(Name::ContentLength) => out.extend_from_slice(b"content-length: 0\r\n"),
         Framing::Nothing | Framing::UntilClose => {}
     }
     out.extend_from_slice(b"\r\n");
 }
 
+/// Writes the length of a body.
+pub(crate) fn content_length(length: u64, out: &mut Vec<u8>) {
+    field(Name::ContentLength.as_str(), itoa::Buffer::new().format(length).as_bytes(), out);
+}
+
 /// Writes one field.
-pub(crate) fn field(name: &HeaderName, value: &HeaderValue, out: &mut Vec<u8>) {
-    out.extend_from_slice(name.as_str().as_bytes());
+pub(crate) fn field(name: &str, value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
-    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
 }
 
 /// The names of the trailers that the head announces; no others are sent (RFC 9110 §6.6.2).
-pub(crate) fn announced(headers: &HeaderMap) -> Vec<HeaderName> {
-    let names = headers.get_all(TRAILER).iter().flat_map(tokens);
+pub(crate) fn announced(fields: &Fields) -> Vec<HeaderName> {
+    let names = fields.all(Name::Trailer).flat_map(tokens);
     names.filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
 }
 
@@ -92,15 +95,12 @@ mod tests {
 
     use super::*;
 
-    fn request(fields: &[(&'static str, &'static str)]) -> Request<()> {
-        let mut request = Request::builder().method("POST").uri("/a?b=c");
-        for (name, value) in fields {
-            request = request.header(*name, *value);
-        }
-        request.body(()).unwrap()
+    fn request(fields: &[(&str, &str)]) -> RequestHead {
+        let (method, uri) = (http::Method::POST, http::Uri::from_static("/a?b=c"));
+        RequestHead { method, uri, version: http::Version::HTTP_11, fields: fields.into() }
     }
 
-    fn written(fields: &[(&'static str, &'static str)], framing: Framing) -> String {
+    fn written(fields: &[(&str, &str)], framing: Framing) -> String {
         let mut out = Vec::new();
         head(&request(fields), framing, &mut out);
         String::from_utf8(out).unwrap()
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn what_the_client_said_of_the_framing_is_not_repeated() {
-        let fields = [("content-length", "7"), ("transfer-encoding", "chunked")];
+        let fields = [("content-length", "7"), ("transfer-encoding", "chunked"), ("te", "trailers")];
         for (framing, said) in [
             (Framing::Length(5), "content-length: 5\r\n\r\n"),
             (Framing::Chunks, "transfer-encoding: chunked\r\n\r\n"),
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn the_names_of_announced_trailers_are_read_from_every_line() {
-        let names = announced(request(&[("trailer", "X-Sum, ,b@d"), ("trailer", "x-other")]).headers());
+        let names = announced(&Fields::from([("trailer", "X-Sum, ,b@d"), ("trailer", "x-other")]));
         assert_eq!(names, ["x-sum", "x-other"]);
     }
 }

@@ -27,7 +27,7 @@ where
 /// Adds a piece to what is there.
 fn append(input: &mut Bytes, piece: &[u8]) {
     if input.is_empty() {
-        *input = Bytes::copy_from_slice(piece);
+        *input = scratch::copy(piece);
         return;
     }
     let mut longer = std::mem::take(input).try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));

@@ -4,8 +4,8 @@
 //! Towards clients `serve` is the loop: `asked` reads the head of a request and `answer` writes that of an answer; `inbound` is what
 //! comes, which the connection and the reader of a body share. Towards upstreams `connection` sends a request and reads its answer
 //! at the same time: `encode` writes the head, and `parse` reads one. Both sides have `decode` for the body that comes, `sending` for the
-//! message that goes, and `input`, `output` and `scratch` for the bytes. Of the rest of the proxy it knows the grammars of chunks and of lists alone,
-//! and the turn of `turn`.
+//! message that goes, and `input`, `output` and `scratch` for the bytes. Of the rest of the proxy it knows heads and their
+//! fields, the grammars of chunks and of lists, and the turn of `turn`.
 
 mod answer;
 mod asked;
@@ -27,7 +27,6 @@ pub(crate) use self::{
     error::Error,
     inbound::Incoming,
     parse::Bounds,
-    scratch::give_back_fields,
     serve::{Served, Service, serve},
 };
 

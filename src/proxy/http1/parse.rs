@@ -3,18 +3,18 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Buf as _, Bytes};
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version,
-    header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING},
-};
-use hyper::ext::ReasonPhrase;
+use http::{HeaderValue, StatusCode, Version};
 
-use super::{super::hop_by_hop::tokens, decode::Decoder, error::Error, scratch};
+use super::{
+    super::{fields::Fields, head::ResponseHead, hop_by_hop::tokens, name::Name},
+    decode::Decoder,
+    error::Error,
+};
 
 /// The head of an answer.
 #[derive(Debug)]
 pub(crate) struct Head {
-    pub(crate) response: Response<()>,
+    pub(crate) response: ResponseHead,
     /// How its body is read.
     pub(crate) body: Decoder,
     /// Whether the connection may carry another request (RFC 9112 §9.3).
@@ -44,7 +44,7 @@ pub(crate) fn head(input: &mut Bytes, asked_for_head: bool, bounds: Bounds) -> R
         let Some((length, head)) = read else { return Ok(None) };
         input.advance(length);
         // RFC 9110 §15.2: whoever waits for 100 was told to continue by us, and may ignore the others.
-        let status = head.response.status();
+        let status = head.response.status;
         if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(Some(head));
         }
@@ -71,68 +71,53 @@ fn one(input: &Bytes, asked_for_head: bool, most: usize) -> Result<Option<(usize
         Err(_) => return Err(Error::Garbage("malformed head")),
     };
     let status = read.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Error::Garbage("status"))?;
-    let version = if read.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
-    let mut headers = fields(input, read.headers)?;
-    let body = body(asked_for_head, version, status, &mut headers)?;
-    let keeps_alive = keeps_alive(version, &headers);
-    let mut response = Response::new(());
-    *response.status_mut() = status;
-    *response.version_mut() = version;
-    *response.headers_mut() = headers;
+    let version = version(read.version);
+    // The parser knows what may be in a name and in a value (RFC 9110 §5.1 and §5.5).
+    let mut fields = Fields::read(input.get(..length).unwrap_or_default(), read.headers);
+    let body = body(asked_for_head, version, status, &mut fields)?;
+    let keeps_alive = keeps_alive(version, &fields);
     let reason = read.reason.filter(|reason| Some(*reason) != status.canonical_reason());
-    if let Some(reason) = reason.and_then(|reason| ReasonPhrase::try_from(reason.as_bytes()).ok()) {
-        response.extensions_mut().insert(reason);
-    }
-    Ok(Some((length, Head { response, body, keeps_alive })))
+    let reason = reason.map(|reason| reason.as_bytes().into());
+    Ok(Some((length, Head { response: ResponseHead { status, version, reason, fields }, body, keeps_alive })))
 }
 
-/// Fields that are put on a message on its way, at the most.
-const ADDED: usize = 4;
-
-/// The fields that were read from `input`; their values stay where they are.
-pub(super) fn fields(input: &Bytes, read: &[httparse::Header<'_>]) -> Result<HeaderMap, Error> {
-    let mut headers = scratch::take_fields(read.len() + ADDED);
-    for field in read {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Error::Garbage("field name"))?;
-        let value = HeaderValue::from_maybe_shared(input.slice_ref(field.value));
-        headers.append(name, value.map_err(|_| Error::Garbage("field value"))?);
-    }
-    Ok(headers)
+/// The version that a parser has read.
+pub(super) fn version(minor: Option<u8>) -> Version {
+    if minor == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 }
 }
 
 /// How the body behind this head is read (RFC 9112 §6.3).
-fn body(asked_for_head: bool, version: Version, status: StatusCode, headers: &mut HeaderMap) -> Result<Decoder, Error> {
+fn body(asked_for_head: bool, version: Version, status: StatusCode, fields: &mut Fields) -> Result<Decoder, Error> {
     let has_none = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) || status.is_informational();
     if has_none || asked_for_head {
         return Ok(Decoder::Done);
     }
-    if headers.contains_key(TRANSFER_ENCODING) {
-        return coded(version, headers);
+    if fields.has(Name::TransferEncoding) {
+        return coded(version, fields);
     }
-    if !headers.contains_key(CONTENT_LENGTH) {
+    if !fields.has(Name::ContentLength) {
         return Ok(Decoder::UntilClose);
     }
-    let length = length(headers).ok_or(Error::Garbage("content-length"))?;
-    if headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    let length = length(fields).ok_or(Error::Garbage("content-length"))?;
+    if fields.all(Name::ContentLength).nth(1).is_some() {
+        fields.set(Name::ContentLength, &HeaderValue::from(length));
     }
     Ok(Decoder::length(length))
 }
 
 /// The body behind a transfer coding: chunks, or what ends with the connection. HTTP/1.0 has none (RFC 9112 §6.1).
-fn coded(version: Version, headers: &HeaderMap) -> Result<Decoder, Error> {
+fn coded(version: Version, fields: &Fields) -> Result<Decoder, Error> {
     if version == Version::HTTP_10 {
         return Err(Error::Garbage("transfer-encoding in HTTP/1.0"));
     }
-    let last = headers.get_all(TRANSFER_ENCODING).iter().next_back().map_or(&b""[..], HeaderValue::as_bytes);
+    let last = fields.all(Name::TransferEncoding).next_back().unwrap_or_default();
     let last = last.rsplit(|byte| *byte == b',').next().unwrap_or_default();
     if last.trim_ascii().eq_ignore_ascii_case(b"chunked") { Ok(Decoder::chunks()) } else { Ok(Decoder::UntilClose) }
 }
 
 /// The one length that all `Content-Length`s say.
-fn length(headers: &HeaderMap) -> Option<u64> {
-    let values = headers.get_all(CONTENT_LENGTH).iter();
-    let lengths = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+fn length(fields: &Fields) -> Option<u64> {
+    let lengths = fields.all(Name::ContentLength).flat_map(|value| value.split(|byte| *byte == b','));
     let mut lengths = lengths.map(|text| number(text.trim_ascii()));
     let first = lengths.next()??;
     lengths.all(|length| length == Some(first)).then_some(first)
@@ -140,14 +125,19 @@ fn length(headers: &HeaderMap) -> Option<u64> {
 
 /// A number in digits, and nothing else.
 pub(super) fn number(text: &[u8]) -> Option<u64> {
-    let digits = Some(text).filter(|text| !text.is_empty() && text.iter().all(u8::is_ascii_digit))?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0u64, |sum, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        sum.checked_mul(10)?.checked_add(digit)
+    })
 }
 
 /// Whether the connection may be used again.
-fn keeps_alive(version: Version, headers: &HeaderMap) -> bool {
+fn keeps_alive(version: Version, fields: &Fields) -> bool {
     let mut persistence = Persistence::of(version);
-    headers.get_all(CONNECTION).iter().for_each(|value| persistence.says(value));
+    fields.all(Name::Connection).for_each(|value| persistence.says(value));
     persistence.keeps_alive()
 }
 
@@ -165,7 +155,12 @@ impl Persistence {
     }
 
     /// What a `Connection` says.
-    pub(super) fn says(&mut self, value: &HeaderValue) {
+    pub(super) fn says(&mut self, value: &[u8]) {
+        // It mostly stands alone.
+        if value == b"keep-alive" {
+            self.keeps = true;
+            return;
+        }
         for token in tokens(value) {
             self.closes |= token.eq_ignore_ascii_case(b"close");
             self.keeps |= token.eq_ignore_ascii_case(b"keep-alive");
@@ -212,7 +207,7 @@ mod tests {
         let text = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n";
         let head = read(text).unwrap().unwrap();
         assert_eq!(head.body, Decoder::length(2));
-        assert_eq!(head.response.headers().get_all(CONTENT_LENGTH).iter().collect::<Vec<_>>(), ["2"]);
+        assert_eq!(head.response.fields, [("content-length", "2")].into());
     }
 
     #[test]
@@ -238,9 +233,9 @@ mod tests {
         let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
         assert!(read(interim).unwrap().is_none());
         let head = read(&format!("{interim}HTTP/1.1 200 OK\r\n\r\n")).unwrap().unwrap();
-        assert_eq!((head.response.status(), head.response.headers().len()), (StatusCode::OK, 0));
+        assert_eq!((head.response.status, head.response.fields.len()), (StatusCode::OK, 0));
         let switch = read("HTTP/1.1 101 Switching Protocols\r\n\r\n").unwrap().unwrap();
-        assert_eq!(switch.response.status(), StatusCode::SWITCHING_PROTOCOLS);
+        assert_eq!(switch.response.status, StatusCode::SWITCHING_PROTOCOLS);
     }
 
     #[test]
@@ -258,7 +253,7 @@ mod tests {
     fn as_many_fields_as_are_allowed_are_read_and_not_one_more() {
         let head = |count: usize| format!("HTTP/1.1 200 OK\r\n{}\r\n", "X-A: 1\r\n".repeat(count));
         for count in [FEW, FEW + 1, MOST] {
-            assert_eq!(read(&head(count)).unwrap().unwrap().response.headers().len(), count);
+            assert_eq!(read(&head(count)).unwrap().unwrap().response.fields.len(), count);
         }
         assert!(is_garbage(&head(MOST + 1)));
         let text = Bytes::from(head(4));
@@ -269,7 +264,7 @@ mod tests {
     #[test]
     fn a_head_is_as_long_as_the_limit_at_the_most_whether_it_is_complete_or_not() {
         let of = |length: usize| format!("HTTP/1.1 200 OK\r\nX-A: {}\r\n\r\n", "a".repeat(length - 26));
-        assert_eq!(read(&of(BOUNDS.head_bytes)).unwrap().unwrap().response.headers().len(), 1);
+        assert_eq!(read(&of(BOUNDS.head_bytes)).unwrap().unwrap().response.fields.len(), 1);
         let longer = of(BOUNDS.head_bytes + 2);
         assert!(is_garbage(&longer) && is_garbage(&format!("HTTP/1.1 200 OK\r\nX-A: {}", "a".repeat(8_192))));
         // What stands behind a head is not a part of it.
@@ -279,7 +274,7 @@ mod tests {
     #[test]
     fn a_reason_of_its_own_is_kept() {
         let head = read("HTTP/1.1 200 Fine\r\n\r\n").unwrap().unwrap();
-        assert_eq!(head.response.extensions().get::<ReasonPhrase>().map(ReasonPhrase::as_bytes), Some(&b"Fine"[..]));
+        assert_eq!(head.response.reason.as_deref(), Some(&b"Fine"[..]));
     }
 
     proptest! {

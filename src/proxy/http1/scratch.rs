@@ -1,22 +1,22 @@
-//! Buffers that one core's connections share: whoever reads or writes has one for as long as that takes, and a message the room for
-//! its fields.
+//! Buffers that one core's connections share: whoever reads or writes has one for as long as that takes.
 
 use std::cell::RefCell;
 
-use http::HeaderMap;
+use bytes::{Bytes, BytesMut};
 
 /// Bytes that are read at a time.
 const READ: usize = 64 * 1024;
 /// Buffers for writing that are kept, and how large they may be.
 const KEPT: usize = 64;
 const KEPT_BYTES: usize = 16 * 1024;
-/// Fields that a map has room for which is kept.
-const KEPT_FIELDS: usize = 64;
+
+/// Bytes of a block that small pieces share: what one that is waited for long holds at the most.
+const BLOCK: usize = 4 * 1024;
 
 thread_local! {
+    static PIECES: RefCell<BytesMut> = RefCell::default();
     static READING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     static WRITING: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
-    static FIELDS: RefCell<Vec<HeaderMap>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Lends the buffer for reading.
@@ -45,24 +45,19 @@ pub(crate) fn give_back(mut buffer: Vec<u8>) {
     });
 }
 
-/// Room for so many fields, of a message that is gone where there is any.
-pub(crate) fn take_fields(count: usize) -> HeaderMap {
-    let mut fields = FIELDS.with_borrow_mut(Vec::pop).unwrap_or_default();
-    fields.reserve(count);
-    fields
-}
-
-/// Takes the room for fields back; what is in it goes.
-pub(crate) fn give_back_fields(mut fields: HeaderMap) {
-    if fields.capacity() == 0 || fields.capacity() > KEPT_FIELDS {
-        return;
+/// A copy of a piece that has come. Small ones share a block with those that came before and behind them: a message of its own in the
+/// allocator for each, and one more to count who holds it, would cost more than to copy it. A block goes with the last of them.
+pub(crate) fn copy(piece: &[u8]) -> Bytes {
+    if piece.len() > BLOCK / 4 {
+        return Bytes::copy_from_slice(piece);
     }
-    fields.clear();
-    FIELDS.with_borrow_mut(|kept| {
-        if kept.len() < KEPT {
-            kept.push(fields);
+    PIECES.with_borrow_mut(|block| {
+        if block.capacity() - block.len() < piece.len() {
+            *block = BytesMut::with_capacity(BLOCK);
         }
-    });
+        block.extend_from_slice(piece);
+        block.split().freeze()
+    })
 }
 
 #[cfg(test)]
@@ -79,16 +74,5 @@ mod tests {
         let again = take();
         assert_eq!((again.len(), again.capacity()), (0, capacity));
         assert_eq!(take().capacity(), 0);
-    }
-
-    #[test]
-    fn room_for_fields_comes_back_without_any_and_with_as_much_as_is_asked_for() {
-        let mut fields = take_fields(3);
-        fields.insert("x-secret", http::HeaderValue::from_static("1"));
-        give_back_fields(fields);
-        give_back_fields(HeaderMap::with_capacity(2 * KEPT_FIELDS));
-        let again = take_fields(10);
-        assert!(again.is_empty() && again.capacity() >= 10);
-        assert_eq!(take_fields(0).capacity(), 0);
     }
 }

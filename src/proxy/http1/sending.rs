@@ -7,11 +7,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Request, Response};
+use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame};
 use tokio::io::AsyncWrite;
 
 use super::{
+    super::head::{RequestHead, ResponseHead},
     answer::{self, Manner},
     asked::Terms,
     encode::{self, Framing},
@@ -43,17 +44,17 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     /// This request.
-    pub(crate) fn of(request: &Request<impl Sized>, body: B) -> Self {
+    pub(crate) fn of(request: &RequestHead, body: B) -> Self {
         let framing = Framing::of(request, &body);
-        let announced = if framing == Framing::Chunks { encode::announced(request.headers()) } else { Vec::new() };
+        let announced = if framing == Framing::Chunks { encode::announced(&request.fields) } else { Vec::new() };
         Self::with(framing, announced, body, |out| encode::head(request, framing, out))
     }
 
     /// The answer with this head.
-    pub(crate) fn of_answer(response: &Response<impl Sized>, terms: Terms, manner: Manner, body: B) -> Self {
+    pub(crate) fn of_answer(response: &ResponseHead, terms: Terms, manner: Manner, body: B) -> Self {
         let framing = manner.framing;
         let may_have_trailers = terms.takes_trailers && framing == Framing::Chunks;
-        let announced = if may_have_trailers { encode::announced(response.headers()) } else { Vec::new() };
+        let announced = if may_have_trailers { encode::announced(&response.fields) } else { Vec::new() };
         Self::with(framing, announced, body, |out| answer::head(response, terms, manner, out))
     }
 
@@ -128,7 +129,7 @@ where
                 out.extend_from_slice(b"0\r\n");
                 for (name, value) in trailers.into_iter().flatten() {
                     if self.announced.contains(name) {
-                        encode::field(name, value, out);
+                        encode::field(name.as_str(), value.as_bytes(), out);
                     }
                 }
                 out.extend_from_slice(b"\r\n");
@@ -145,7 +146,7 @@ where
 mod tests {
     use std::{collections::VecDeque, convert::Infallible, task::Waker};
 
-    use http::HeaderValue;
+    use http::{HeaderValue, Method, Uri, Version};
     use http_body::SizeHint;
     use tokio::io::{AsyncReadExt as _, DuplexStream};
 
@@ -181,10 +182,14 @@ mod tests {
         parts.iter().flat_map(|part| [None, Some(Frame::data(Bytes::from_static(part.as_bytes())))]).collect()
     }
 
+    fn posted(fields: &[(&str, &str)]) -> RequestHead {
+        let (method, uri) = (Method::POST, Uri::from_static("/"));
+        RequestHead { method, uri, version: Version::HTTP_11, fields: fields.into() }
+    }
+
     /// What is sent through a pipe that takes `room` bytes at a time, behind the head.
     async fn sent(body: Parts, room: usize) -> Result<String, Error> {
-        let request = Request::builder().method("POST").uri("/").header("trailer", "x-sum").body(()).unwrap();
-        let mut sending = Sending::of(&request, body);
+        let mut sending = Sending::of(&posted(&[("trailer", "x-sum")]), body);
         let (mut ours, mut theirs): (DuplexStream, DuplexStream) = tokio::io::duplex(room);
         let sent = async move { std::future::poll_fn(|cx| sending.poll(&mut ours, cx)).await };
         let mut read = String::new();
@@ -224,9 +229,8 @@ mod tests {
 
     #[test]
     fn a_part_that_is_there_already_goes_with_the_head() {
-        let request = Request::builder().method("POST").uri("/").body(()).unwrap();
         let body = Parts([Some(Frame::data(Bytes::from_static(b"hello")))].into(), Some(5));
-        let mut sending = Sending::of(&request, body);
+        let mut sending = Sending::of(&posted(&[]), body);
         let mut stream = noting::Writes::default();
         let polled = sending.poll(&mut stream, &mut Context::from_waker(Waker::noop()));
         assert!(matches!(polled, Poll::Ready(Ok(()))));

@@ -3,17 +3,17 @@
 use std::{future::poll_fn, pin::pin, rc::Rc};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::StatusCode;
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use super::{
+    super::head::{RequestHead, ResponseHead},
     answer::Manner,
-    asked::{Refused, Terms},
+    asked::{Asked, Refused, Terms},
     error::Error,
     inbound::{Inbound, Incoming},
     parse::Bounds,
-    scratch::give_back_fields,
     sending::Sending,
 };
 
@@ -22,11 +22,11 @@ pub(crate) trait Service {
     /// The body of an answer.
     type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin;
 
-    /// The answer to a request.
-    async fn answer(&self, request: Request<Incoming>) -> Response<Self::Body>;
+    /// The answer to a request, whose head it may use up.
+    async fn answer(&self, head: &mut RequestHead, body: Incoming) -> (ResponseHead, Self::Body);
 
     /// The answer to what is no request; the connection ends with it.
-    fn refuse(&self, refused: Refused) -> Response<Self::Body>;
+    fn refuse(&self, refused: Refused) -> (ResponseHead, Self::Body);
 }
 
 /// How a connection ended. With the stream, shut down on our side, where the client may still be sending what nobody reads.
@@ -48,7 +48,7 @@ where
 {
     let inbound = Rc::new(Inbound::new(stream));
     let may_send_more = loop {
-        let asked = match poll_fn(|cx| inbound.poll_asked(cx, bounds)).await {
+        let Asked { mut head, terms, .. } = match poll_fn(|cx| inbound.poll_asked(cx, bounds)).await {
             Ok(Some(asked)) => asked,
             Ok(None) => break false,
             Err(refused) => {
@@ -57,17 +57,18 @@ where
                 break true;
             }
         };
-        let terms = asked.terms;
-        let response = {
-            let answering = pin!(service.answer(asked.request.map(|()| Incoming::of(&inbound))));
+        let answer = {
+            let answering = pin!(service.answer(&mut head, Incoming::of(&inbound)));
             inbound.unless_gone(answering).await
         };
-        let Some(response) = response else { break false };
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return switch(inbound, response, terms).await;
+        // An answer may be long.
+        drop(head);
+        let Some(answer) = answer else { break false };
+        if answer.0.status == StatusCode::SWITCHING_PROTOCOLS {
+            return switch(inbound, answer, terms).await;
         }
         let sent = {
-            let sending = pin!(send(&inbound, response, terms));
+            let sending = pin!(send(&inbound, answer, terms));
             inbound.unless_gone(sending).await
         };
         match sent {
@@ -93,16 +94,14 @@ where
 }
 
 /// Sends an answer.
-async fn send<S, B>(inbound: &Inbound<S>, response: Response<B>, terms: Terms) -> Result<Manner, Error>
+async fn send<S, B>(inbound: &Inbound<S>, (head, body): (ResponseHead, B), terms: Terms) -> Result<Manner, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin,
 {
-    let manner = Manner::of(&response, terms);
-    let (parts, body) = response.into_parts();
-    let head = Response::from_parts(parts, ());
+    let manner = Manner::of(&head, &body, terms);
     let mut sending = Sending::of_answer(&head, terms, manner, body);
-    give_back_fields(head.into_parts().0.headers);
+    drop(head);
     poll_fn(|cx| inbound.poll_begin_answer(cx)).await?;
     let mut stream = inbound;
     poll_fn(|cx| sending.poll(&mut stream, cx)).await?;
@@ -110,13 +109,11 @@ where
 }
 
 /// Sends the answer that agrees to a switch of protocols, and gives the connection away.
-async fn switch<S, B>(inbound: Rc<Inbound<S>>, response: Response<B>, terms: Terms) -> Served<S, B>
+async fn switch<S, B>(inbound: Rc<Inbound<S>>, (head, body): (ResponseHead, B), terms: Terms) -> Served<S, B>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (parts, body) = response.into_parts();
-    let agreed = Response::from_parts(parts, String::new());
-    if send(&inbound, agreed, terms).await.is_err() {
+    if send(&inbound, (head, String::new()), terms).await.is_err() {
         return Served::Closed(None);
     }
     match Rc::try_unwrap(inbound) {
@@ -145,22 +142,27 @@ mod tests {
     impl Service for Echo {
         type Body = String;
 
-        async fn answer(&self, request: Request<Incoming>) -> Response<String> {
-            let target = request.uri().to_string();
+        async fn answer(&self, head: &mut RequestHead, body: Incoming) -> (ResponseHead, String) {
+            let target = head.uri.to_string();
             let (status, text) = match target.as_str() {
                 "/early" => (413, String::new()),
                 "/switch" => (101, "agreed".to_owned()),
-                _ => match request.into_body().collect().await {
+                _ => match body.collect().await {
                     Ok(body) => (200, format!("{target} {}", String::from_utf8_lossy(&body.to_bytes()))),
                     Err(_) => (400, "body".to_owned()),
                 },
             };
-            Response::builder().status(status).header("date", "today").body(text).unwrap()
+            (response(status), text)
         }
 
-        fn refuse(&self, refused: Refused) -> Response<String> {
-            Response::builder().status(400).header("date", "today").body(format!("{refused:?}")).unwrap()
+        fn refuse(&self, refused: Refused) -> (ResponseHead, String) {
+            (response(400), format!("{refused:?}"))
         }
+    }
+
+    fn response(status: u16) -> ResponseHead {
+        let fields = [("date", "today")].into();
+        ResponseHead { fields, ..ResponseHead::new(StatusCode::from_u16(status).unwrap()) }
     }
 
     /// What a client gets that sends these pieces and closes its side, each when the one before was read; and how it ended.
@@ -258,7 +260,7 @@ mod tests {
     impl Service for Never {
         type Body = String;
 
-        async fn answer(&self, _: Request<Incoming>) -> Response<String> {
+        async fn answer(&self, _: &mut RequestHead, _: Incoming) -> (ResponseHead, String) {
             struct GivenUp<'n>(&'n Never);
             impl Drop for GivenUp<'_> {
                 fn drop(&mut self) {
@@ -269,8 +271,8 @@ mod tests {
             std::future::pending().await
         }
 
-        fn refuse(&self, _: Refused) -> Response<String> {
-            Response::new(String::new())
+        fn refuse(&self, _: Refused) -> (ResponseHead, String) {
+            (response(400), String::new())
         }
     }
 

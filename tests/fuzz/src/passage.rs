@@ -10,7 +10,7 @@ use std::{
     rc::Rc,
 };
 
-use http::{HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION};
+use http::{HeaderValue, Request, StatusCode, Version};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 
@@ -18,9 +18,11 @@ use crate::{
     harness::wire::{Message, readable},
     proxy::{
         admit::{Admission, Gate, admit},
+        head::{RequestHead, ResponseHead},
         http1::{self, Bounds, Connection, Error, Refused, Served, Service},
         limits::{CONNECTION_WINDOW, Limits},
-        rewrite::{ForwardedFor, Marks, Via, rewrite, to_http1},
+        name::Name,
+        rewrite::{ForwardedFor, Marks, Via, rewrite},
         sniff::{self, Protocol},
         tapped_io::TappedIo,
         whole::Whole,
@@ -123,7 +125,11 @@ impl Passage {
                 TokioIo::new(io),
                 service_fn(move |request: Request<Incoming>| {
                     let passage = Rc::clone(&passage);
-                    async move { Ok::<_, Infallible>(passage.handle(request.map(Whole::Http2)).await) }
+                    async move {
+                        let (parts, body) = request.into_parts();
+                        let (head, body) = passage.handle(&mut parts.into(), Whole::Http2(body)).await;
+                        Ok::<_, Infallible>(head.into_http(body))
+                    }
                 }),
             );
         self.run(client, async move { drop(connection.await) });
@@ -139,23 +145,22 @@ impl Passage {
         self.tasks.abort();
     }
 
-    async fn handle(&self, request: Request<Whole>) -> Response<String> {
-        assert!(!self.refused.get(), "a request behind one that was refused: {request:?}");
-        let multiplexed = request.version() == Version::HTTP_2;
-        let mut response = Response::new(String::new());
-        let (Ok(status) | Err(status)) = self.serve(request).await.inspect_err(|_| {
+    async fn handle(&self, head: &mut RequestHead, body: Whole) -> (ResponseHead, String) {
+        assert!(!self.refused.get(), "a request behind one that was refused: {head:?}");
+        let multiplexed = head.version == Version::HTTP_2;
+        let (Ok(status) | Err(status)) = self.serve(head, body).await.inspect_err(|_| {
             self.refused.set(!multiplexed);
         });
-        *response.status_mut() = status;
+        let mut response = ResponseHead::new(status);
         if self.refused.get() {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            response.fields.add(Name::Connection, &HeaderValue::from_static("close"));
         }
-        response
+        (response, String::new())
     }
 
     /// The status of the answer; an error where the connection is closed behind it.
-    async fn serve(&self, mut request: Request<Whole>) -> Result<StatusCode, StatusCode> {
-        match admit(&self.gate, &mut request) {
+    async fn serve(&self, head: &mut RequestHead, body: Whole) -> Result<StatusCode, StatusCode> {
+        match admit(&self.gate, head) {
             Err(_) => return Err(StatusCode::BAD_REQUEST),
             Ok(Admission::AnswerHere) => return Ok(StatusCode::OK),
             Ok(Admission::Forward) => {}
@@ -169,20 +174,16 @@ impl Passage {
             mode: ForwardedFor::Append,
             tls_ended: false,
         };
-        rewrite(&mut request, &marks);
-        to_http1(&mut request);
+        rewrite(head, &marks);
         let (upstream, mut connection) = self.lease();
-        let sent = Rc::new(Sent::of(upstream, &request));
+        let sent = Rc::new(Sent::of(upstream, head, &body));
         self.sent.borrow_mut().push(Rc::clone(&sent));
-        let (parts, body) = request.into_parts();
-        let mut request = Request::from_parts(parts, ());
-        connection.begin(&request, RequestBody { body, sent: Rc::clone(&sent) });
+        connection.begin(head, RequestBody { body, sent: Rc::clone(&sent) });
         let answer = poll_fn(|cx| connection.poll_answer(cx)).await;
         sent.abandoned.set(false);
         match answer {
             Ok(response) => {
-                http1::give_back_fields(std::mem::take(request.headers_mut()));
-                assert_eq!(response.status(), StatusCode::NO_CONTENT);
+                assert_eq!(response.status, StatusCode::NO_CONTENT);
                 assert!(connection.may_go_on() && !connection.is_sending(), "answered behind the whole request");
                 self.pool.borrow_mut().push((upstream, connection));
                 Ok(StatusCode::OK)
@@ -242,14 +243,12 @@ struct Requests(Rc<Passage>);
 impl Service for Requests {
     type Body = String;
 
-    async fn answer(&self, request: Request<http1::Incoming>) -> Response<String> {
-        self.0.handle(request.map(Whole::Http1)).await
+    async fn answer(&self, head: &mut RequestHead, body: http1::Incoming) -> (ResponseHead, String) {
+        self.0.handle(head, Whole::Http1(body)).await
     }
 
-    fn refuse(&self, _: Refused) -> Response<String> {
+    fn refuse(&self, _: Refused) -> (ResponseHead, String) {
         self.0.refused.set(true);
-        let mut response = Response::new(String::new());
-        *response.status_mut() = StatusCode::BAD_REQUEST;
-        response
+        (ResponseHead::new(StatusCode::BAD_REQUEST), String::new())
     }
 }

@@ -1,0 +1,403 @@
+//! The fields of a message: their lines as they are sent, in one buffer, and where each of them stands in it.
+//!
+//! A head that goes on with few changes is copied to its reader in few pieces, and what is asked of it costs a look at a bit where the
+//! name is not there. `http::HeaderMap` has a counted piece of memory for each value and a hash for each name, which were a tenth of what a
+//! forwarded request cost.
+
+use std::{cell::RefCell, ops::Range};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::name::{Name, Names};
+
+/// The fields of a message; names are in lower case.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fields {
+    /// Each field as `name: value` and the end of a line; between them what else came with them, and those that were removed since.
+    text: Vec<u8>,
+    lines: Vec<Line>,
+    /// The known names among them.
+    names: Names,
+}
+
+/// Where a field stands in the text.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    name: Option<Name>,
+    begin: usize,
+    /// Where its value begins.
+    value: usize,
+    /// Behind the end of its line.
+    end: usize,
+}
+
+/// What stands between a name and a value, and behind that.
+const COLON: &[u8] = b": ";
+const END: &[u8] = b"\r\n";
+
+/// A name that is looked for, whether it is a known one or not.
+#[derive(Clone, Debug)]
+pub(crate) struct Key {
+    known: Option<Name>,
+    name: HeaderName,
+}
+
+/// Buffers of one core that are kept, and how large they may be.
+const KEPT: usize = 64;
+const KEPT_BYTES: usize = 16 * 1024;
+const KEPT_LINES: usize = 128;
+
+thread_local! {
+    static ROOM: RefCell<Vec<(Vec<u8>, Vec<Line>)>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Drop for Fields {
+    /// Leaves the room for another message.
+    fn drop(&mut self) {
+        let (mut text, mut lines) = (std::mem::take(&mut self.text), std::mem::take(&mut self.lines));
+        let is_worth_it = (1..=KEPT_BYTES).contains(&text.capacity()) && lines.capacity() <= KEPT_LINES;
+        if !is_worth_it {
+            return;
+        }
+        text.clear();
+        lines.clear();
+        // A thread that ends has none any more.
+        let _kept = ROOM.try_with(|room| {
+            let mut room = room.borrow_mut();
+            if room.len() < KEPT {
+                room.push((text, lines));
+            }
+        });
+    }
+}
+
+impl Fields {
+    /// No fields, and room for some, of a message that is gone where there is any.
+    pub(crate) fn with_room() -> Self {
+        let (text, lines) = ROOM.with_borrow_mut(Vec::pop).unwrap_or_default();
+        Self { text, lines, names: Names::NONE }
+    }
+
+    /// The fields that a parser has read in this head. A line that stands there as it is sent is copied with all of the head, and any other
+    /// is written anew.
+    pub(crate) fn read(head: &[u8], read: &[httparse::Header<'_>]) -> Self {
+        let mut fields = Self::with_room();
+        fields.text.extend_from_slice(head);
+        for httparse::Header { name, value } in read {
+            match Line::at(head, name.as_bytes(), value) {
+                Some(line) => fields.keep(line),
+                None => fields.push(name.as_bytes(), value),
+            }
+        }
+        fields
+    }
+
+    /// Adds the line of a field that stands in the text already.
+    fn keep(&mut self, mut line: Line) {
+        let name = self.text.get_mut(line.name()).unwrap_or_default();
+        name.make_ascii_lowercase();
+        line.name = Name::of(name);
+        self.add_line(line);
+    }
+
+    fn add_line(&mut self, line: Line) {
+        self.lines.push(line);
+        if let Some(name) = line.name {
+            self.names = self.names.and(name);
+        }
+    }
+
+    /// Adds a field that a parser has found to be one: `name` is a token in any case, and `value` has no end of a line in it.
+    pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) {
+        let begin = self.text.len();
+        self.text.extend_from_slice(name);
+        let name = self.text.get_mut(begin..).unwrap_or_default();
+        name.make_ascii_lowercase();
+        let name = Name::of(name);
+        self.add_value(name, begin, value);
+    }
+
+    /// Adds a field behind those of its name.
+    pub(crate) fn add(&mut self, name: Name, value: &HeaderValue) {
+        let begin = self.text.len();
+        self.text.extend_from_slice(name.as_str().as_bytes());
+        self.add_value(Some(name), begin, value.as_bytes());
+    }
+
+    fn add_value(&mut self, name: Option<Name>, begin: usize, value: &[u8]) {
+        self.text.extend_from_slice(COLON);
+        let at = self.text.len();
+        self.text.extend_from_slice(value);
+        self.text.extend_from_slice(END);
+        self.add_line(Line { name, begin, value: at, end: self.text.len() });
+    }
+
+    /// Puts a field in the place of all of its name.
+    pub(crate) fn set(&mut self, name: Name, value: &HeaderValue) {
+        self.remove(name);
+        self.add(name, value);
+    }
+
+    /// Removes all fields of a name; whether there was one.
+    pub(crate) fn remove(&mut self, name: Name) -> bool {
+        let was_there = self.has(name);
+        if was_there {
+            self.lines.retain(|line| line.name != Some(name));
+            self.names = self.names.without(name);
+        }
+        was_there
+    }
+
+    /// Removes all fields of these names.
+    pub(crate) fn remove_all(&mut self, names: Names) {
+        self.lines.retain(|line| !line.name.is_some_and(|name| names.has(name)));
+        self.names = self.names.without_all(names);
+    }
+
+    /// Removes the fields whose name, known or not, is not to be kept.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(Option<Name>, &[u8]) -> bool) {
+        let Self { text, lines, names } = self;
+        *names = Names::NONE;
+        lines.retain(|line| {
+            let is_kept = keep(line.name, line.name_in(text));
+            if let Some(name) = line.name.filter(|_| is_kept) {
+                *names = names.and(name);
+            }
+            is_kept
+        });
+    }
+
+    /// How many fields there are.
+    pub(crate) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// The known names among them.
+    pub(crate) fn names(&self) -> Names {
+        self.names
+    }
+
+    /// Whether there is one of this name.
+    pub(crate) fn has(&self, name: Name) -> bool {
+        self.names.has(name)
+    }
+
+    /// The first value of a name.
+    pub(crate) fn get(&self, name: Name) -> Option<&[u8]> {
+        self.all(name).next()
+    }
+
+    /// All values of a name, in their order.
+    pub(crate) fn all(&self, name: Name) -> impl DoubleEndedIterator<Item = &[u8]> {
+        let lines = if self.has(name) { self.lines.as_slice() } else { &[] };
+        lines.iter().filter(move |line| line.name == Some(name)).map(|line| line.value_in(&self.text))
+    }
+
+    /// All values of a name that may be any, in their order.
+    pub(crate) fn all_of<'a>(&'a self, key: &'a Key) -> impl Iterator<Item = &'a [u8]> {
+        let lines = if key.known.is_none_or(|name| self.has(name)) { self.lines.as_slice() } else { &[] };
+        let is_it = |line: &&Line| {
+            line.name == key.known && (line.name.is_some() || line.name_in(&self.text) == key.name.as_str().as_bytes())
+        };
+        lines.iter().filter(is_it).map(|line| line.value_in(&self.text))
+    }
+
+    /// Those of known names, in their order.
+    pub(crate) fn known(&self) -> impl Iterator<Item = (Name, &[u8])> {
+        self.lines.iter().filter_map(|line| Some((line.name?, line.value_in(&self.text))))
+    }
+
+    /// All of them, in their order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.lines.iter().map(|line| (line.name_in(&self.text), line.value_in(&self.text)))
+    }
+
+    /// The names of all of them, in their order.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (Option<Name>, &[u8])> {
+        self.lines.iter().map(|line| (line.name, line.name_in(&self.text)))
+    }
+
+    /// Writes the line of each but those with these names.
+    pub(crate) fn write(&self, left_out: Names, out: &mut Vec<u8>) {
+        let piece = |begin, end| self.text.get(begin..end).unwrap_or_default();
+        let (mut begin, mut end) = (0, 0);
+        for line in &self.lines {
+            if line.name.is_some_and(|name| left_out.has(name)) {
+                continue;
+            }
+            // Most lines stand behind the one before them, and go with it.
+            if line.begin != end {
+                out.extend_from_slice(piece(begin, end));
+                begin = line.begin;
+            }
+            end = line.end;
+        }
+        out.extend_from_slice(piece(begin, end));
+    }
+}
+
+impl Line {
+    /// The line of a head in which this name and this value were found, if nothing else is there than what we write ourselves.
+    fn at(head: &[u8], name: &[u8], value: &[u8]) -> Option<Self> {
+        let offset = |piece: &[u8]| piece.as_ptr().addr().checked_sub(head.as_ptr().addr());
+        let (begin, at) = (offset(name)?, offset(value)?);
+        let end = at.checked_add(value.len() + END.len())?;
+        let line = Self { name: None, begin, value: at, end };
+        let is_whole = at == begin + name.len() + COLON.len()
+            && head.get(begin + name.len()..at) == Some(COLON)
+            && head.get(end - END.len()..end) == Some(END);
+        is_whole.then_some(line)
+    }
+
+    fn name(self) -> Range<usize> {
+        self.begin..self.value.saturating_sub(COLON.len())
+    }
+
+    fn name_in(self, text: &[u8]) -> &[u8] {
+        text.get(self.name()).unwrap_or_default()
+    }
+
+    fn value_in(self, text: &[u8]) -> &[u8] {
+        text.get(self.value..self.end.saturating_sub(END.len())).unwrap_or_default()
+    }
+}
+
+impl Key {
+    /// This name.
+    pub(crate) fn new(name: HeaderName) -> Self {
+        Self { known: Name::of(name.as_str().as_bytes()), name }
+    }
+}
+
+impl From<&HeaderMap> for Fields {
+    fn from(map: &HeaderMap) -> Self {
+        let mut fields = Self::with_room();
+        map.iter().for_each(|(name, value)| fields.push(name.as_str().as_bytes(), value.as_bytes()));
+        fields
+    }
+}
+
+impl From<&Fields> for HeaderMap {
+    /// The same fields. What a parser let through but the map does not, such as a name of more than 64 KiB, is left out.
+    fn from(fields: &Fields) -> Self {
+        let pair = |(name, value)| Some((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?));
+        let mut map = Self::with_capacity(fields.len());
+        for (name, value) in fields.iter().filter_map(pair) {
+            map.append(name, value);
+        }
+        map
+    }
+}
+
+#[cfg(test)]
+impl<'a, const COUNT: usize> From<[(&'a str, &'a str); COUNT]> for Fields {
+    fn from(list: [(&'a str, &'a str); COUNT]) -> Self {
+        list.as_slice().into()
+    }
+}
+
+#[cfg(test)]
+impl From<&[(&str, &str)]> for Fields {
+    fn from(list: &[(&str, &str)]) -> Self {
+        let mut fields = Self::default();
+        list.iter().for_each(|(name, value)| fields.push(name.as_bytes(), value.as_bytes()));
+        fields
+    }
+}
+
+#[cfg(test)]
+impl PartialEq for Fields {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(text: &'static str) -> HeaderValue {
+        HeaderValue::from_static(text)
+    }
+
+    fn written(fields: &Fields, left_out: Names) -> String {
+        let mut out = Vec::new();
+        fields.write(left_out, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn some() -> Fields {
+        Fields::from([("Host", "ratings"), ("X-A", "1"), ("Via", "1.1 a"), ("x-a", "2"), ("via", "1.1 b"), ("TE", "")])
+    }
+
+    #[test]
+    fn fields_are_found_by_their_names_in_their_order() {
+        let fields = some();
+        assert_eq!((fields.len(), fields.get(Name::Host)), (6, Some(&b"ratings"[..])));
+        assert!(fields.all(Name::Via).eq([b"1.1 a", b"1.1 b"]));
+        assert_eq!((fields.get(Name::Te), fields.get(Name::Cookie)), (Some(&b""[..]), None));
+        let all =
+            |name| fields.all_of(&Key::new(HeaderName::from_static(name))).map(<[u8]>::to_vec).collect::<Vec<_>>();
+        assert_eq!(
+            (all("x-a"), all("via").len(), all("x-b").len(), all("cookie").len()),
+            (vec![b"1".to_vec(), b"2".to_vec()], 2, 0, 0)
+        );
+    }
+
+    #[test]
+    fn a_line_that_is_read_is_written_as_we_write_it_however_it_came() {
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\nX-A:1\r\nX-B:  2 \r\nX-C: 3\nX-D:\r\nVia: 1.1 b\r\n\r\nbody";
+        let mut room = [httparse::EMPTY_HEADER; 8];
+        let mut request = httparse::Request::new(&mut room);
+        assert!(request.parse(head).unwrap().is_complete());
+        let mut fields = Fields::read(head, request.headers);
+        fields.add(Name::Te, &value("x"));
+        let all = "host: a\r\nx-a: 1\r\nx-b: 2\r\nx-c: 3\r\nx-d: \r\nvia: 1.1 b\r\nte: x\r\n";
+        assert_eq!(written(&fields, Names::NONE), all);
+        assert_eq!((fields.get(Name::Via), fields.len()), (Some(&b"1.1 b"[..]), 7));
+    }
+
+    #[test]
+    fn they_are_written_in_lower_case_and_as_they_stand_but_for_what_is_left_out() {
+        let all = "host: ratings\r\nx-a: 1\r\nvia: 1.1 a\r\nx-a: 2\r\nvia: 1.1 b\r\nte: \r\n";
+        assert_eq!(written(&some(), Names::NONE), all);
+        assert_eq!(written(&some(), Names::NONE.and(Name::Via).and(Name::Te)), "host: ratings\r\nx-a: 1\r\nx-a: 2\r\n");
+        assert_eq!(written(&Fields::default(), Names::NONE), "");
+    }
+
+    #[test]
+    fn what_is_set_is_there_once_and_what_is_removed_is_gone() {
+        let mut fields = some();
+        fields.set(Name::Via, &value("1.1 c"));
+        fields.add(Name::Host, &value("reviews"));
+        assert!(fields.remove(Name::Te) && !fields.remove(Name::Te) && !fields.has(Name::Te));
+        let left = "host: ratings\r\nx-a: 1\r\nx-a: 2\r\nvia: 1.1 c\r\nhost: reviews\r\n";
+        assert_eq!(written(&fields, Names::NONE), left);
+        fields.add(Name::Te, &value("x"));
+        fields.remove_all(Names::NONE.and(Name::Te).and(Name::Cookie));
+        assert_eq!((written(&fields, Names::NONE), fields.has(Name::Te)), (left.to_owned(), false));
+        fields.retain(|name, text| name != Some(Name::Host) && text != b"x-a");
+        assert_eq!(
+            (written(&fields, Names::NONE), fields.names()),
+            ("via: 1.1 c\r\n".to_owned(), Names::NONE.and(Name::Via))
+        );
+    }
+
+    #[test]
+    fn a_map_has_the_same_fields_and_gives_them_back() {
+        let map = HeaderMap::from(&some());
+        assert_eq!((map.len(), map.get_all("x-a").iter().count()), (6, 2));
+        assert_eq!(HeaderMap::from(&Fields::from(&map)), map);
+    }
+
+    #[test]
+    fn room_is_left_for_the_next_message_without_anything_in_it() {
+        drop(some());
+        let again = Fields::with_room();
+        assert!(again.text.capacity() > 0 && again.len() == 0 && again.names() == Names::NONE);
+        let mut large = Fields::default();
+        large.push(b"x-a", &vec![b'a'; KEPT_BYTES]);
+        drop(large);
+        assert_eq!(Fields::with_room().text.capacity(), 0);
+    }
+}
