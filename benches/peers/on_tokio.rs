@@ -61,16 +61,19 @@ impl Core {
         Socket::new(stream, &self.outbox)
     }
 
-    /// Reads one message, and gives what is made of it to `to`; whether there was any.
-    async fn pass(&self, from: &mut Socket, to: Option<&mut Socket>, is_request: bool) -> bool {
-        let mut to = to;
+    /// Reads one message, and gives what is made of it to `to`; whether there was any. A service that closes meanwhile ends its client.
+    async fn pass(&self, from: &mut Socket, mut to: Option<&mut Socket>, is_request: bool) -> bool {
         poll_fn(|cx| {
             let [read, written] = &mut *self.room.borrow_mut();
             let mut message = ReadBuf::new(read);
-            match Pin::new(&mut *from).poll_read(cx, &mut message) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(come) if come.is_err() || message.filled().is_empty() => return Poll::Ready(false),
-                Poll::Ready(_) => {}
+            match (Pin::new(&mut *from).poll_read(cx, &mut message), &mut to) {
+                (Poll::Pending, Some(service)) if is_request => {
+                    let mut byte = [0];
+                    return Pin::new(&mut **service).poll_read(cx, &mut ReadBuf::new(&mut byte)).map(|_| false);
+                }
+                (Poll::Pending, _) => return Poll::Pending,
+                (Poll::Ready(come), _) if come.is_err() || message.filled().is_empty() => return Poll::Ready(false),
+                (Poll::Ready(_), _) => {}
             }
             let length = least::anew(is_request, message.filled(), written);
             let (to, bytes) = match &mut to {

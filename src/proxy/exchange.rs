@@ -39,16 +39,16 @@ pub(crate) struct Exchange {
     delay: Duration,
     /// When a delay began that is not over.
     delayed_since: Option<Moment>,
-    /// The marker of the fault that was injected.
-    marker: Option<HeaderValue>,
+    /// The fault that was injected.
+    fault: Option<Arc<LiveFault>>,
     /// Whether it is a gRPC call, and how that ended.
     call: Option<Call>,
     /// It asks for no body.
     pub(crate) head_only: bool,
     /// Where it went.
     upstream: Option<SocketAddr>,
-    /// What the access log says of it.
-    asked: Option<Asked>,
+    /// What the access log says of it; boxed, since an account is moved about.
+    asked: Option<Box<Asked>>,
     counted: bool,
 }
 
@@ -81,11 +81,11 @@ impl Exchange {
             flag: Flag::None,
             delay: Duration::ZERO,
             delayed_since: None,
-            marker: None,
+            fault: None,
             call: grpc::is_call(&head.fields).then(Call::default),
             head_only: head.method == Method::HEAD,
             upstream: None,
-            asked: AccessLog::ask(head),
+            asked: AccessLog::ask(head).map(Box::new),
             counted: false,
         }
     }
@@ -101,9 +101,9 @@ impl Exchange {
     }
 
     /// Notes that a delay begins.
-    pub(crate) fn begins_delay(&mut self, fault: &LiveFault) {
+    pub(crate) fn begins_delay(&mut self, fault: &Arc<LiveFault>) {
         self.delayed_since = Some(Moment::now());
-        self.marker = Some(fault.marker.clone());
+        self.fault = Some(Arc::clone(fault));
     }
 
     /// Notes that it is over.
@@ -113,13 +113,13 @@ impl Exchange {
     }
 
     /// Notes an abort that is injected.
-    pub(crate) fn aborted(&mut self, fault: &LiveFault) {
-        self.marker = Some(fault.marker.clone());
+    pub(crate) fn aborted(&mut self, fault: &Arc<LiveFault>) {
+        self.fault = Some(Arc::clone(fault));
     }
 
     /// The marker that the response carries, if a fault touched it.
     pub(crate) fn marker(&self) -> Option<&HeaderValue> {
-        self.marker.as_ref()
+        self.fault.as_ref().map(|fault| &fault.marker)
     }
 
     /// Notes the endpoint that the request goes to.
@@ -244,7 +244,7 @@ impl Exchange {
     fn log(&self, now: Moment, latency: Duration) {
         let Some(asked) = &self.asked else { return };
         let log = &self.worker.log;
-        if !log.samples(self.worker.random(), self.marker.is_some() || self.flag != Flag::None) {
+        if !log.samples(self.worker.random(), self.fault.is_some() || self.flag != Flag::None) {
             return;
         }
         if !log.has_room(now) {
@@ -262,7 +262,7 @@ impl Exchange {
             flag = %self.flag.as_str(!self.delay.is_zero()),
             micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX),
             upstream = self.upstream.map(tracing::field::display),
-            fault = self.marker.as_ref().and_then(|marker| marker.to_str().ok()).unwrap_or("-"),
+            fault = self.marker().and_then(|marker| marker.to_str().ok()).unwrap_or("-"),
         );
     }
 }

@@ -11,8 +11,13 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::name::{Name, Names};
 
 /// The fields of a message; names are in lower case.
+///
+/// Their room is boxed, since heads are moved about; without any field there is none.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Fields {
+pub(crate) struct Fields(Option<Box<Room>>);
+
+#[derive(Clone, Debug, Default)]
+struct Room {
     /// Each field as `name: value` and the end of a line; between them what else came with them, and those that were removed since.
     text: Vec<u8>,
     lines: Vec<Line>,
@@ -42,30 +47,34 @@ pub(crate) struct Key {
     name: HeaderName,
 }
 
-/// Buffers of one core that are kept, and how large they may be.
+/// That of a message without any.
+static NONE: Room = Room { text: Vec::new(), lines: Vec::new(), names: Names::NONE };
+
+/// Rooms of one core that are kept, and how large they may be.
 const KEPT: usize = 64;
 const KEPT_BYTES: usize = 16 * 1024;
 const KEPT_LINES: usize = 128;
 
 thread_local! {
-    static ROOM: RefCell<Vec<(Vec<u8>, Vec<Line>)>> = const { RefCell::new(Vec::new()) };
+    #[allow(clippy::vec_box, reason = "they come and go as boxes")]
+    static ROOMS: RefCell<Vec<Box<Room>>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Drop for Fields {
     /// Leaves the room for another message.
     fn drop(&mut self) {
-        let (mut text, mut lines) = (std::mem::take(&mut self.text), std::mem::take(&mut self.lines));
-        let is_worth_it = (1..=KEPT_BYTES).contains(&text.capacity()) && lines.capacity() <= KEPT_LINES;
-        if !is_worth_it {
+        let Some(mut room) = self.0.take() else { return };
+        if room.text.capacity() > KEPT_BYTES || room.lines.capacity() > KEPT_LINES {
             return;
         }
-        text.clear();
-        lines.clear();
+        room.text.clear();
+        room.lines.clear();
+        room.names = Names::NONE;
         // A thread that ends has none any more.
-        let _kept = ROOM.try_with(|room| {
-            let mut room = room.borrow_mut();
-            if room.len() < KEPT {
-                room.push((text, lines));
+        let _kept = ROOMS.try_with(|rooms| {
+            let mut rooms = rooms.borrow_mut();
+            if rooms.len() < KEPT {
+                rooms.push(room);
             }
         });
     }
@@ -74,62 +83,43 @@ impl Drop for Fields {
 impl Fields {
     /// No fields, and room for some, of a message that is gone where there is any.
     pub(crate) fn with_room() -> Self {
-        let (text, lines) = ROOM.with_borrow_mut(Vec::pop).unwrap_or_default();
-        Self { text, lines, names: Names::NONE }
+        Self(Some(ROOMS.with_borrow_mut(Vec::pop).unwrap_or_default()))
+    }
+
+    fn room(&self) -> &Room {
+        self.0.as_deref().unwrap_or(&NONE)
+    }
+
+    fn room_mut(&mut self) -> &mut Room {
+        self.0.get_or_insert_default()
     }
 
     /// The fields that a parser has read in this head. A line that stands there as it is sent is copied with all of the head, and any other
     /// is written anew.
     pub(crate) fn read(head: &[u8], read: &[httparse::Header<'_>]) -> Self {
         let mut fields = Self::with_room();
-        fields.text.extend_from_slice(head);
+        let room = fields.room_mut();
+        room.text.extend_from_slice(head);
         for httparse::Header { name, value } in read {
             match Line::at(head, name.as_bytes(), value) {
-                Some(line) => fields.keep(line),
-                None => fields.push(name.as_bytes(), value),
+                Some(line) => room.keep(line),
+                None => room.push(name.as_bytes(), value),
             }
         }
         fields
     }
 
-    /// Adds the line of a field that stands in the text already.
-    fn keep(&mut self, mut line: Line) {
-        let name = self.text.get_mut(line.name()).unwrap_or_default();
-        name.make_ascii_lowercase();
-        line.name = Name::of(name);
-        self.add_line(line);
-    }
-
-    fn add_line(&mut self, line: Line) {
-        self.lines.push(line);
-        if let Some(name) = line.name {
-            self.names = self.names.and(name);
-        }
-    }
-
     /// Adds a field that a parser has found to be one: `name` is a token in any case, and `value` has no end of a line in it.
     pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) {
-        let begin = self.text.len();
-        self.text.extend_from_slice(name);
-        let name = self.text.get_mut(begin..).unwrap_or_default();
-        name.make_ascii_lowercase();
-        let name = Name::of(name);
-        self.add_value(name, begin, value);
+        self.room_mut().push(name, value);
     }
 
     /// Adds a field behind those of its name.
     pub(crate) fn add(&mut self, name: Name, value: &HeaderValue) {
-        let begin = self.text.len();
-        self.text.extend_from_slice(name.as_str().as_bytes());
-        self.add_value(Some(name), begin, value.as_bytes());
-    }
-
-    fn add_value(&mut self, name: Option<Name>, begin: usize, value: &[u8]) {
-        self.text.extend_from_slice(COLON);
-        let at = self.text.len();
-        self.text.extend_from_slice(value);
-        self.text.extend_from_slice(END);
-        self.add_line(Line { name, begin, value: at, end: self.text.len() });
+        let room = self.room_mut();
+        let begin = room.text.len();
+        room.text.extend_from_slice(name.as_str().as_bytes());
+        room.add_value(Some(name), begin, value.as_bytes());
     }
 
     /// Puts a field in the place of all of its name.
@@ -142,21 +132,21 @@ impl Fields {
     pub(crate) fn remove(&mut self, name: Name) -> bool {
         let was_there = self.has(name);
         if was_there {
-            self.lines.retain(|line| line.name != Some(name));
-            self.names = self.names.without(name);
+            self.remove_all(Names::NONE.and(name));
         }
         was_there
     }
 
     /// Removes all fields of these names.
     pub(crate) fn remove_all(&mut self, names: Names) {
-        self.lines.retain(|line| !line.name.is_some_and(|name| names.has(name)));
-        self.names = self.names.without_all(names);
+        let room = self.room_mut();
+        room.lines.retain(|line| !line.name.is_some_and(|name| names.has(name)));
+        room.names = room.names.without(names);
     }
 
     /// Removes the fields whose name, known or not, is not to be kept.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(Option<Name>, &[u8]) -> bool) {
-        let Self { text, lines, names } = self;
+        let Room { text, lines, names } = self.room_mut();
         *names = Names::NONE;
         lines.retain(|line| {
             let is_kept = keep(line.name, line.name_in(text));
@@ -169,17 +159,17 @@ impl Fields {
 
     /// How many fields there are.
     pub(crate) fn len(&self) -> usize {
-        self.lines.len()
+        self.room().lines.len()
     }
 
     /// The known names among them.
     pub(crate) fn names(&self) -> Names {
-        self.names
+        self.room().names
     }
 
     /// Whether there is one of this name.
     pub(crate) fn has(&self, name: Name) -> bool {
-        self.names.has(name)
+        self.room().names.has(name)
     }
 
     /// The first value of a name.
@@ -189,39 +179,40 @@ impl Fields {
 
     /// All values of a name, in their order.
     pub(crate) fn all(&self, name: Name) -> impl DoubleEndedIterator<Item = &[u8]> {
-        let lines = if self.has(name) { self.lines.as_slice() } else { &[] };
-        lines.iter().filter(move |line| line.name == Some(name)).map(|line| line.value_in(&self.text))
+        let lines = if self.has(name) { self.room().lines.as_slice() } else { &[] };
+        lines.iter().filter(move |line| line.name == Some(name)).map(|line| line.value_in(&self.room().text))
     }
 
     /// All values of a name that may be any, in their order.
     pub(crate) fn all_of<'a>(&'a self, key: &'a Key) -> impl Iterator<Item = &'a [u8]> {
-        let lines = if key.known.is_none_or(|name| self.has(name)) { self.lines.as_slice() } else { &[] };
+        let lines = if key.known.is_none_or(|name| self.has(name)) { self.room().lines.as_slice() } else { &[] };
         let is_it = |line: &&Line| {
-            line.name == key.known && (line.name.is_some() || line.name_in(&self.text) == key.name.as_str().as_bytes())
+            line.name == key.known
+                && (line.name.is_some() || line.name_in(&self.room().text) == key.name.as_str().as_bytes())
         };
-        lines.iter().filter(is_it).map(|line| line.value_in(&self.text))
+        lines.iter().filter(is_it).map(|line| line.value_in(&self.room().text))
     }
 
     /// Those of known names, in their order.
     pub(crate) fn known(&self) -> impl Iterator<Item = (Name, &[u8])> {
-        self.lines.iter().filter_map(|line| Some((line.name?, line.value_in(&self.text))))
+        self.room().lines.iter().filter_map(|line| Some((line.name?, line.value_in(&self.room().text))))
     }
 
     /// All of them, in their order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.lines.iter().map(|line| (line.name_in(&self.text), line.value_in(&self.text)))
+        self.room().lines.iter().map(|line| (line.name_in(&self.room().text), line.value_in(&self.room().text)))
     }
 
     /// The names of all of them, in their order.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (Option<Name>, &[u8])> {
-        self.lines.iter().map(|line| (line.name, line.name_in(&self.text)))
+        self.room().lines.iter().map(|line| (line.name, line.name_in(&self.room().text)))
     }
 
     /// Writes the line of each but those with these names.
     pub(crate) fn write(&self, left_out: Names, out: &mut Vec<u8>) {
-        let piece = |begin, end| self.text.get(begin..end).unwrap_or_default();
+        let piece = |begin, end| self.room().text.get(begin..end).unwrap_or_default();
         let (mut begin, mut end) = (0, 0);
-        for line in &self.lines {
+        for line in &self.room().lines {
             if line.name.is_some_and(|name| left_out.has(name)) {
                 continue;
             }
@@ -233,6 +224,40 @@ impl Fields {
             end = line.end;
         }
         out.extend_from_slice(piece(begin, end));
+    }
+}
+
+impl Room {
+    /// Adds the line of a field that stands in the text already.
+    fn keep(&mut self, mut line: Line) {
+        let name = self.text.get_mut(line.name()).unwrap_or_default();
+        name.make_ascii_lowercase();
+        line.name = Name::of(name);
+        self.add_line(line);
+    }
+
+    fn push(&mut self, name: &[u8], value: &[u8]) {
+        let begin = self.text.len();
+        self.text.extend_from_slice(name);
+        let name = self.text.get_mut(begin..).unwrap_or_default();
+        name.make_ascii_lowercase();
+        let name = Name::of(name);
+        self.add_value(name, begin, value);
+    }
+
+    fn add_value(&mut self, name: Option<Name>, begin: usize, value: &[u8]) {
+        self.text.extend_from_slice(COLON);
+        let at = self.text.len();
+        self.text.extend_from_slice(value);
+        self.text.extend_from_slice(END);
+        self.add_line(Line { name, begin, value: at, end: self.text.len() });
+    }
+
+    fn add_line(&mut self, line: Line) {
+        self.lines.push(line);
+        if let Some(name) = line.name {
+            self.names = self.names.and(name);
+        }
     }
 }
 
@@ -394,10 +419,10 @@ mod tests {
     fn room_is_left_for_the_next_message_without_anything_in_it() {
         drop(some());
         let again = Fields::with_room();
-        assert!(again.text.capacity() > 0 && again.len() == 0 && again.names() == Names::NONE);
+        assert!(again.room().text.capacity() > 0 && again.len() == 0 && again.names() == Names::NONE);
         let mut large = Fields::default();
         large.push(b"x-a", &vec![b'a'; KEPT_BYTES]);
         drop(large);
-        assert_eq!(Fields::with_room().text.capacity(), 0);
+        assert_eq!(Fields::with_room().room().text.capacity(), 0);
     }
 }

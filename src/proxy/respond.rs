@@ -1,5 +1,7 @@
 //! Step 5, respond: an upstream's answer made ours, or an answer of our own.
 
+use std::sync::Arc;
+
 use glooshot_api::plan::Disruption;
 use http::{HeaderValue, StatusCode, Version};
 use hyper::body::Bytes;
@@ -96,7 +98,7 @@ fn mark(caller: &Caller, exchange: &Exchange, version: Version, fields: &mut Fie
 }
 
 /// The answer of an experiment in the place of the service.
-fn abort(exchange: &mut Exchange, fault: &LiveFault) -> Answer {
+fn abort(exchange: &mut Exchange, fault: &Arc<LiveFault>) -> Answer {
     exchange.aborted(fault);
     let mut head = ResponseHead::new(StatusCode::OK);
     let mut text = Some(Bytes::from_static(b"fault injected by glooshot\n"));
