@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use http::{HeaderValue, Method, Uri, Version};
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
         name::{Name, Names},
     },
     decode::Decoder,
+    input::used,
     parse::{self, Bounds, FEW},
 };
 
@@ -62,7 +63,7 @@ pub(crate) fn head(input: &mut Bytes, bounds: Bounds) -> Result<Option<Asked>, R
         return Err(Refused::TooLarge);
     }
     Ok(read.map(|(length, asked)| {
-        input.advance(length);
+        used(input, length);
         asked
     }))
 }
@@ -219,6 +220,14 @@ mod tests {
         assert_eq!((&asked.head.method, asked.head.uri.to_string()), (&Method::GET, "/a?b".to_owned()));
         assert_eq!((asked.head.fields.get(Name::Host), &input[..]), (Some(&b"ratings"[..]), &b"GET "[..]));
         assert!(head(&mut input, BOUNDS).unwrap().is_none());
+    }
+
+    #[test]
+    fn behind_a_head_nothing_is_held_where_nothing_has_come() {
+        let mut input = Bytes::from(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec());
+        let held = input.clone();
+        drop(head(&mut input, BOUNDS).unwrap());
+        assert!(input.is_empty() && held.is_unique());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The body of an answer, told from its framing (RFC 9112 §6 and §7); pure.
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::{
@@ -9,6 +9,7 @@ use super::{
         fields::Fields,
     },
     error::Error,
+    input::used,
 };
 
 /// Bytes of trailers, and of extensions of chunks in one body.
@@ -143,7 +144,7 @@ impl Chunks {
             }
             read += 1;
         }
-        input.advance(read);
+        used(input, read);
         Ok(())
     }
 
@@ -190,6 +191,14 @@ mod tests {
             rest.extend_from_slice(&input);
         }
         if decoder.is_done() { Ok((data, trailers, rest)) } else { Err("not at its end".to_owned()) }
+    }
+
+    #[test]
+    fn behind_a_body_nothing_is_held_where_nothing_has_come() {
+        let mut input = Bytes::from(b"2\r\nok\r\n0\r\n\r\n".to_vec());
+        let (held, mut decoder) = (input.clone(), Decoder::chunks());
+        while decoder.decode(&mut input).unwrap().is_some() {}
+        assert!(decoder.is_done() && input.is_empty() && held.is_unique());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::scratch;
@@ -22,6 +22,15 @@ where
         append(input, buffer.filled());
         Poll::Ready(Ok(!buffer.filled().is_empty()))
     })
+}
+
+/// Forgets what was used at the beginning of what is there. An empty rest would hold the block that it stood in.
+pub(super) fn used(input: &mut Bytes, count: usize) {
+    if count == input.len() {
+        *input = Bytes::new();
+    } else {
+        input.advance(count);
+    }
 }
 
 /// Adds a piece to what is there.

@@ -2,13 +2,14 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, Version};
 
 use super::{
     super::{fields::Fields, head::ResponseHead, hop_by_hop::tokens, name::Name},
     decode::Decoder,
     error::Error,
+    input::used,
 };
 
 /// The head of an answer.
@@ -42,7 +43,7 @@ pub(crate) fn head(input: &mut Bytes, asked_for_head: bool, bounds: Bounds) -> R
             return Err(Error::Garbage("too long a head"));
         }
         let Some((length, head)) = read else { return Ok(None) };
-        input.advance(length);
+        used(input, length);
         // RFC 9110 §15.2: whoever waits for 100 was told to continue by us, and may ignore the others.
         let status = head.response.status;
         if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
@@ -259,6 +260,14 @@ mod tests {
         let text = Bytes::from(head(4));
         assert!(super::head(&mut text.clone(), false, Bounds { fields: 4, ..BOUNDS }).is_ok());
         assert!(super::head(&mut text.clone(), false, Bounds { fields: 3, ..BOUNDS }).is_err());
+    }
+
+    #[test]
+    fn behind_a_head_nothing_is_held_where_nothing_has_come() {
+        let mut input = Bytes::from(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec());
+        let held = input.clone();
+        assert!(super::head(&mut input, false, BOUNDS).unwrap().is_some());
+        assert!(input.is_empty() && held.is_unique());
     }
 
     #[test]
