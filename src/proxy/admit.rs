@@ -204,7 +204,7 @@ fn via(gate: &Gate, fields: &Fields) -> Result<(), Reject> {
 fn drop_look_alikes(fields: &mut Fields) {
     // None of those that are known has one.
     let looks_alike = |known: Option<Name>, name: &[u8]| known.is_none() && name.contains(&b'_') && is_look_alike(name);
-    if fields.lines().any(|(known, name)| looks_alike(known, name)) {
+    if fields.each_name().any(|(known, name)| looks_alike(known, name)) {
         fields.retain(|known, name| !looks_alike(known, name));
     }
 }

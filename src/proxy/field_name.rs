@@ -5,7 +5,7 @@ use super::fields::Fields;
 
 /// Whether every name is a token.
 pub(crate) fn are_tokens(fields: &Fields) -> bool {
-    fields.lines().all(|(known, name)| known.is_some() || name.iter().copied().all(is_token))
+    fields.each_name().all(|(known, name)| known.is_some() || name.iter().copied().all(is_token))
 }
 
 fn is_token(byte: u8) -> bool {

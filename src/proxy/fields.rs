@@ -1,8 +1,8 @@
 //! The fields of a message: their lines as they are sent, in one buffer, and where each of them stands in it.
 //!
 //! A head that goes on with few changes is copied to its reader in few pieces, and what is asked of it costs a look at a bit where the
-//! name is not there. `http::HeaderMap` has a counted piece of memory for each value and a hash for each name, which were a tenth of what a
-//! forwarded request cost.
+//! name is not there. `http::HeaderMap` has a counted piece of memory for each value and a hash for each name; what that cost is in
+//! `benches/peers/README.md`.
 
 use std::{cell::RefCell, ops::Range};
 
@@ -204,7 +204,7 @@ impl Fields {
     }
 
     /// The names of all of them, in their order.
-    pub(crate) fn lines(&self) -> impl Iterator<Item = (Option<Name>, &[u8])> {
+    pub(crate) fn each_name(&self) -> impl Iterator<Item = (Option<Name>, &[u8])> {
         self.room().lines.iter().map(|line| (line.name, line.name_in(&self.room().text)))
     }
 
