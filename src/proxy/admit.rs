@@ -9,7 +9,13 @@ use http::{
     uri::{Authority, PathAndQuery},
 };
 
-use super::{field_name, fields::Fields, head::RequestHead, name::Name, reject::Reject};
+use super::{
+    field_name,
+    fields::Fields,
+    head::RequestHead,
+    name::{Name, Names},
+    reject::Reject,
+};
 
 /// What the gate knows of its listener.
 #[derive(Debug)]
@@ -158,10 +164,14 @@ fn is_host(value: &[u8]) -> bool {
     is_plain_host(value) || is_authority(value)
 }
 
+/// RFC 3986 §2.3: the bytes that mean nothing but themselves.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
 /// Whether it is a name or an IPv4 address, as nearly all are: that is told without a copy.
 fn is_plain_host(value: &[u8]) -> bool {
-    let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
-    let host = value.iter().position(|b| !plain(b)).unwrap_or(value.len());
+    let host = value.iter().position(|b| !is_plain(*b)).unwrap_or(value.len());
     match value.split_at(host) {
         ([], _) => false,
         (_, []) => true,
@@ -172,8 +182,7 @@ fn is_plain_host(value: &[u8]) -> bool {
 
 /// Whether it is one of any form.
 fn is_authority(value: &[u8]) -> bool {
-    let plain =
-        |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b':' | b'[' | b']' | b'%' | b'~');
+    let plain = |b: &u8| is_plain(*b) || matches!(b, b':' | b'[' | b']' | b'%');
     !value.is_empty()
         && value.iter().all(plain)
         && Authority::try_from(value).is_ok_and(|a| !a.host().is_empty() && has_plain_port(&a))
@@ -199,6 +208,17 @@ fn via(gate: &Gate, fields: &Fields) -> Result<(), Reject> {
     if has_been_here { Err(Reject::Loop) } else { Ok(()) }
 }
 
+/// Names that we write or that frame the message, besides those of our own markers.
+const THAT_MATTER: Names = Names::NONE
+    .and(Name::Connection)
+    .and(Name::ContentLength)
+    .and(Name::Forwarded)
+    .and(Name::Host)
+    .and(Name::TransferEncoding)
+    .and(Name::Via)
+    .and(Name::XForwardedFor)
+    .and(Name::XForwardedProto);
+
 /// Drops names with underscores that many servers fold into a name that we write or that frames the message
 /// (`X_Forwarded_For` becomes `HTTP_X_FORWARDED_FOR` in every CGI-like gateway). Other names with underscores pass.
 fn drop_look_alikes(fields: &mut Fields) {
@@ -211,21 +231,7 @@ fn drop_look_alikes(fields: &mut Fields) {
 
 fn is_look_alike(name: &[u8]) -> bool {
     let folded: Vec<u8> = name.iter().map(|byte| if *byte == b'_' { b'-' } else { *byte }).collect();
-    let is_ours = folded.starts_with(b"x-glooshot-");
-    is_ours
-        || Name::of(&folded).is_some_and(|name| {
-            matches!(
-                name,
-                Name::XForwardedFor
-                    | Name::XForwardedProto
-                    | Name::Forwarded
-                    | Name::ContentLength
-                    | Name::TransferEncoding
-                    | Name::Host
-                    | Name::Via
-                    | Name::Connection
-            )
-        })
+    folded.starts_with(b"x-glooshot-") || Name::of(&folded).is_some_and(|name| THAT_MATTER.has(name))
 }
 
 /// RFC 9110 §7.6.2: counts down for OPTIONS, and answers for itself at zero.

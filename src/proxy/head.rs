@@ -66,6 +66,24 @@ impl ResponseHead {
 }
 
 #[cfg(test)]
+impl RequestHead {
+    /// A POST of this target.
+    pub(crate) fn post(uri: &'static str, fields: &[(&str, &str)]) -> Self {
+        let (method, uri) = (Method::POST, Uri::from_static(uri));
+        Self { method, uri, version: Version::HTTP_11, fields: fields.into() }
+    }
+}
+
+#[cfg(test)]
+impl ResponseHead {
+    /// One with this status, of today, with these fields.
+    pub(crate) fn of_today(status: u16, fields: &[(&str, &str)]) -> Self {
+        let fields = [&[("date", "today")], fields].concat().as_slice().into();
+        Self { fields, ..Self::new(StatusCode::from_u16(status).unwrap()) }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

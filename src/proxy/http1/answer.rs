@@ -127,11 +127,6 @@ mod tests {
     const OLD: Terms = Terms { version: Version::HTTP_10, ..TERMS };
     const TO_HEAD: Terms = Terms { head_only: true, ..TERMS };
 
-    fn response(status: u16, fields: &[(&str, &str)]) -> ResponseHead {
-        let fields = [&[("date", "today")], fields].concat().as_slice().into();
-        ResponseHead { fields, ..ResponseHead::new(StatusCode::from_u16(status).unwrap()) }
-    }
-
     /// The head, without the date.
     fn written(response: &ResponseHead, body: &str, terms: Terms) -> String {
         let mut out = Vec::new();
@@ -142,15 +137,18 @@ mod tests {
     #[test]
     fn the_framing_is_ours_whatever_the_answer_says() {
         let fields = [("content-length", "9"), ("x-a", "1"), ("transfer-encoding", "chunked"), ("x-a", "2")];
-        let answer = response(200, &fields);
+        let answer = ResponseHead::of_today(200, &fields);
         let said = "HTTP/1.1 200 OK\r\nx-a: 1\r\nx-a: 2\r\ncontent-length: 5\r\n\r\n";
         assert_eq!(written(&answer, "hello", TERMS), said);
-        assert_eq!(written(&response(404, &[]), "", TERMS), "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n");
+        assert_eq!(
+            written(&ResponseHead::of_today(404, &[]), "", TERMS),
+            "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
+        );
     }
 
     #[test]
     fn what_is_of_unknown_length_goes_in_chunks_or_ends_with_the_connection() {
-        let (answer, unknown) = (response(200, &[]), "hello".to_owned().map_frame(|frame| frame));
+        let (answer, unknown) = (ResponseHead::of_today(200, &[]), "hello".to_owned().map_frame(|frame| frame));
         let new = Manner { framing: Framing::Chunks, keeps_alive: true };
         assert_eq!(Manner::of(&answer, &unknown, TERMS), new);
         let old = Manner { framing: Framing::UntilClose, keeps_alive: false };
@@ -163,21 +161,24 @@ mod tests {
     #[test]
     fn an_answer_without_a_body_keeps_the_length_of_the_one_that_it_stands_for() {
         for (status, terms) in [(200, TO_HEAD), (304, TERMS)] {
-            let answer = response(status, &[("content-length", "9")]);
+            let answer = ResponseHead::of_today(status, &[("content-length", "9")]);
             assert!(written(&answer, "", terms).contains("content-length: 9\r\n"), "{status}");
-            assert!(!written(&response(status, &[]), "", terms).contains("content-length"), "{status}");
+            assert!(!written(&ResponseHead::of_today(status, &[]), "", terms).contains("content-length"), "{status}");
         }
         for status in [101, 204] {
-            assert!(!written(&response(status, &[("content-length", "0")]), "", TERMS).contains("content-length"));
+            assert!(
+                !written(&ResponseHead::of_today(status, &[("content-length", "0")]), "", TERMS)
+                    .contains("content-length")
+            );
         }
     }
 
     #[test]
     fn what_becomes_of_the_connection_is_said_where_the_version_does_not_say_it() {
         let says = |terms: Terms, fields: &[(&str, &str)]| {
-            let text = written(&response(200, fields), "", terms);
+            let text = written(&ResponseHead::of_today(200, fields), "", terms);
             let line = text.lines().find_map(|line| line.strip_prefix("connection: ")).map(str::to_owned);
-            (line, Manner::of(&response(200, fields), &String::new(), terms).keeps_alive)
+            (line, Manner::of(&ResponseHead::of_today(200, fields), &String::new(), terms).keeps_alive)
         };
         assert_eq!(says(TERMS, &[]), (None, true));
         assert_eq!(says(Terms { keeps_alive: false, ..TERMS }, &[]), (Some("close".to_owned()), false));

@@ -185,27 +185,18 @@ where
 mod tests {
     use std::future::poll_fn;
 
-    use http::{Method, Uri, Version};
     use proptest::prelude::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
-    use super::{
-        super::{super::fields::Fields, pieces},
-        *,
-    };
+    use super::{super::pieces, *};
 
     const BOUNDS: Bounds = Bounds { head_bytes: 8_192, fields: 100 };
-
-    fn post() -> RequestHead {
-        let (method, uri) = (Method::POST, Uri::from_static("/"));
-        RequestHead { method, uri, version: Version::HTTP_11, fields: Fields::default() }
-    }
 
     /// A connection with a request under way, and the upstream's end of it.
     fn asking(body: &str) -> (Connection<DuplexStream, String>, DuplexStream) {
         let (ours, theirs) = tokio::io::duplex(1 << 20);
         let mut connection = Connection::new(ours, BOUNDS);
-        connection.begin(&post(), body.to_owned());
+        connection.begin(&RequestHead::post("/", &[]), body.to_owned());
         (connection, theirs)
     }
 
@@ -274,7 +265,7 @@ mod tests {
         let (ours, mut theirs) = tokio::io::duplex(64);
         let mut connection = Connection::new(ours, BOUNDS);
         let body = "x".repeat(1_000);
-        connection.begin(&post(), body);
+        connection.begin(&RequestHead::post("/", &[]), body);
         theirs.write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n").await.unwrap();
         assert_eq!(answer(&mut connection).await, Ok((413, Vec::new())));
         assert!(connection.is_sending());
@@ -298,7 +289,7 @@ mod tests {
     async fn an_answer_of_an_upstream_that_reads_no_more_counts() {
         let (ours, mut theirs) = tokio::io::duplex(64);
         let mut connection = Connection::new(ours, BOUNDS);
-        connection.begin(&post(), "x".repeat(1_000));
+        connection.begin(&RequestHead::post("/", &[]), "x".repeat(1_000));
         theirs.write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n").await.unwrap();
         drop(theirs);
         assert_eq!(answer(&mut connection).await, Ok((413, Vec::new())));

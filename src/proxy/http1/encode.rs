@@ -96,8 +96,7 @@ mod tests {
     use super::*;
 
     fn request(fields: &[(&str, &str)]) -> RequestHead {
-        let (method, uri) = (http::Method::POST, http::Uri::from_static("/a?b=c"));
-        RequestHead { method, uri, version: http::Version::HTTP_11, fields: fields.into() }
+        RequestHead::post("/a?b=c", fields)
     }
 
     fn written(fields: &[(&str, &str)], framing: Framing) -> String {

@@ -146,7 +146,7 @@ where
 mod tests {
     use std::{collections::VecDeque, convert::Infallible, task::Waker};
 
-    use http::{HeaderValue, Method, Uri, Version};
+    use http::HeaderValue;
     use http_body::SizeHint;
     use tokio::io::{AsyncReadExt as _, DuplexStream};
 
@@ -182,14 +182,9 @@ mod tests {
         parts.iter().flat_map(|part| [None, Some(Frame::data(Bytes::from_static(part.as_bytes())))]).collect()
     }
 
-    fn posted(fields: &[(&str, &str)]) -> RequestHead {
-        let (method, uri) = (Method::POST, Uri::from_static("/"));
-        RequestHead { method, uri, version: Version::HTTP_11, fields: fields.into() }
-    }
-
     /// What is sent through a pipe that takes `room` bytes at a time, behind the head.
     async fn sent(body: Parts, room: usize) -> Result<String, Error> {
-        let mut sending = Sending::of(&posted(&[("trailer", "x-sum")]), body);
+        let mut sending = Sending::of(&RequestHead::post("/", &[("trailer", "x-sum")]), body);
         let (mut ours, mut theirs): (DuplexStream, DuplexStream) = tokio::io::duplex(room);
         let sent = async move { std::future::poll_fn(|cx| sending.poll(&mut ours, cx)).await };
         let mut read = String::new();
@@ -230,7 +225,7 @@ mod tests {
     #[test]
     fn a_part_that_is_there_already_goes_with_the_head() {
         let body = Parts([Some(Frame::data(Bytes::from_static(b"hello")))].into(), Some(5));
-        let mut sending = Sending::of(&posted(&[]), body);
+        let mut sending = Sending::of(&RequestHead::post("/", &[]), body);
         let mut stream = noting::Writes::default();
         let polled = sending.poll(&mut stream, &mut Context::from_waker(Waker::noop()));
         assert!(matches!(polled, Poll::Ready(Ok(()))));

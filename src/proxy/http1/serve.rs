@@ -152,17 +152,12 @@ mod tests {
                     Err(_) => (400, "body".to_owned()),
                 },
             };
-            (response(status), text)
+            (ResponseHead::of_today(status, &[]), text)
         }
 
         fn refuse(&self, refused: Refused) -> (ResponseHead, String) {
-            (response(400), format!("{refused:?}"))
+            (ResponseHead::of_today(400, &[]), format!("{refused:?}"))
         }
-    }
-
-    fn response(status: u16) -> ResponseHead {
-        let fields = [("date", "today")].into();
-        ResponseHead { fields, ..ResponseHead::new(StatusCode::from_u16(status).unwrap()) }
     }
 
     /// What a client gets that sends these pieces and closes its side, each when the one before was read; and how it ended.
@@ -272,7 +267,7 @@ mod tests {
         }
 
         fn refuse(&self, _: Refused) -> (ResponseHead, String) {
-            (response(400), String::new())
+            (ResponseHead::of_today(400, &[]), String::new())
         }
     }
 
