@@ -95,7 +95,7 @@ pub(crate) enum ResponseBody {
     /// An answer of our own.
     Own(Option<Bytes>),
     /// What the upstream sends, as it comes, and what is done at its end.
-    Upstream(Box<Tail>),
+    Upstream(Tail),
     /// None: both sides speak another protocol from here on.
     Switched(Box<Tunnel>),
 }
@@ -104,14 +104,14 @@ pub(crate) enum ResponseBody {
 #[derive(Debug)]
 pub(crate) struct Tunnel {
     pub(crate) upstream: TappedIo<Link, ()>,
-    pub(crate) exchange: Exchange,
+    pub(crate) exchange: Box<Exchange>,
 }
 
 /// What is done at the end of an upstream's response.
 #[derive(Debug)]
 pub(crate) struct Tail {
     /// Completed at the end.
-    exchange: Exchange,
+    exchange: Box<Exchange>,
     /// Where the body comes from; goes back to the pool at the end, and only then.
     lease: Option<Lease>,
     /// The response's name among those that wait for their client; only over HTTP/2.
@@ -122,10 +122,10 @@ pub(crate) struct Tail {
 
 impl ResponseBody {
     /// The body of a forwarded response. A response without a body is at its end already.
-    pub(crate) fn upstream(exchange: Exchange, lease: Lease) -> Self {
+    pub(crate) fn upstream(exchange: Box<Exchange>, lease: Lease) -> Self {
         let unread = exchange.unread().map(Unread::name);
         let is_over = lease.is_end_stream();
-        let mut tail = Box::new(Tail { exchange, lease: Some(lease), unread, waits: false });
+        let mut tail = Tail { exchange, lease: Some(lease), unread, waits: false };
         if is_over {
             tail.end();
         }
@@ -137,7 +137,8 @@ impl Tail {
     fn end(&mut self) {
         if let Some(lease) = self.lease.take() {
             // To within 10 ms, which an idle connection's age need not be known better than.
-            lease.give_back(Moment::from_nanos(self.exchange.worker.coarse_now()));
+            let worker = &self.exchange.worker;
+            lease.give_back(&worker.pool, Moment::from_nanos(worker.coarse_now()));
         }
         self.exchange.complete();
     }

@@ -95,7 +95,7 @@ async fn make_shared(worker: Rc<Worker>, transport: Transport, key: PoolKey, dia
             if offer == Offer::Http2 {
                 return dialing.failed(UpstreamFailure::Tls);
             }
-            worker.pool.adopt(key, Link::Tls(stream)).give_back(Moment::now());
+            worker.pool.adopt(key, Link::Tls(stream)).give_back(&worker.pool, Moment::now());
             return dialing.http1_only();
         }
         Ok(link) => http2(&worker, link).await,

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::{
     access_log::{AccessLog, Asked},
@@ -47,7 +47,7 @@ pub(crate) struct Exchange {
     pub(crate) head_only: bool,
     /// Where it went.
     upstream: Option<SocketAddr>,
-    /// What the access log says of it; boxed, since an account is moved about.
+    /// What the access log says of it, where it says anything.
     asked: Option<Box<Asked>>,
     counted: bool,
 }
@@ -60,8 +60,8 @@ struct Call {
 }
 
 impl Exchange {
-    /// Begins the account of a request whose head has arrived.
-    pub(crate) fn begin(worker: &Rc<Worker>, caller: &Rc<Caller>, head: &RequestHead, started: Moment) -> Self {
+    /// Begins the account of a request whose head has arrived; boxed, since it is moved from step to step.
+    pub(crate) fn begin(worker: &Rc<Worker>, caller: &Rc<Caller>, head: &RequestHead, started: Moment) -> Box<Self> {
         let plan = worker.plan();
         let source = plan.source(caller.address);
         if let (Some(source), Some(experiment)) = (source, plan.experiment()) {
@@ -69,7 +69,7 @@ impl Exchange {
         }
         caller.connection.request_begins();
         worker.request_begins();
-        Self {
+        Box::new(Self {
             source: source.map_or(UNKNOWN, |source| source.identity),
             worker: Rc::clone(worker),
             caller: Rc::clone(caller),
@@ -87,7 +87,7 @@ impl Exchange {
             upstream: None,
             asked: AccessLog::ask(head).map(Box::new),
             counted: false,
-        }
+        })
     }
 
     /// When the request's head had arrived.
@@ -156,7 +156,8 @@ impl Exchange {
 
     /// Notes the trailers behind a response's body.
     pub(crate) fn ended_with(&mut self, trailers: &HeaderMap) {
-        self.call_ended(|| Some(trailers.get(Name::GrpcStatus.as_str())?.as_bytes()));
+        let is_status = |name: &HeaderName| Name::of(name.as_ref()) == Some(Name::GrpcStatus);
+        self.call_ended(|| trailers.iter().find_map(|(name, value)| is_status(name).then(|| value.as_bytes())));
     }
 
     /// Whether the client speaks HTTP/2.

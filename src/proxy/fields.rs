@@ -118,7 +118,7 @@ impl Fields {
     pub(crate) fn add(&mut self, name: Name, value: &HeaderValue) {
         let room = self.room_mut();
         let begin = room.text.len();
-        room.text.extend_from_slice(name.as_str().as_bytes());
+        room.text.extend_from_slice(name.as_bytes());
         room.add_value(Some(name), begin, value.as_bytes());
     }
 
@@ -231,7 +231,7 @@ impl Room {
     /// Adds the line of a field that stands in the text already.
     fn keep(&mut self, mut line: Line) {
         let name = self.text.get_mut(line.name()).unwrap_or_default();
-        name.make_ascii_lowercase();
+        make_lowercase(name);
         line.name = Name::of(name);
         self.add_line(line);
     }
@@ -240,7 +240,7 @@ impl Room {
         let begin = self.text.len();
         self.text.extend_from_slice(name);
         let name = self.text.get_mut(begin..).unwrap_or_default();
-        name.make_ascii_lowercase();
+        make_lowercase(name);
         let name = Name::of(name);
         self.add_value(name, begin, value);
     }
@@ -285,6 +285,28 @@ impl Line {
     fn value_in(self, text: &[u8]) -> &[u8] {
         text.get(self.value..self.end.saturating_sub(END.len())).unwrap_or_default()
     }
+}
+
+/// Makes a name one in lower case, eight bytes at a time: it is done for every field.
+fn make_lowercase(name: &mut [u8]) {
+    name.as_chunks_mut().0.iter_mut().for_each(eight_lowercase);
+    // What is left is in the last eight, some of which are done already.
+    match name.last_chunk_mut() {
+        Some(last) => eight_lowercase(last),
+        None => name.make_ascii_lowercase(),
+    }
+}
+
+/// The same, of eight bytes at once. The highest bit of each tells what it is, as long as nothing carries over into the next one.
+fn eight_lowercase(bytes: &mut [u8; 8]) {
+    const ALL: u64 = u64::MAX / 0xff;
+    const HIGHEST: u64 = ALL << 7;
+    let word = u64::from_ne_bytes(*bytes);
+    let ascii = word & !HIGHEST;
+    let (from_a, behind_z) = (ascii + ALL * u64::from(128 - b'A'), ascii + ALL * u64::from(127 - b'Z'));
+    let is_upper = from_a & !behind_z & !word & HIGHEST;
+    // The bit for lower case is two below that.
+    *bytes = (word | is_upper >> 2).to_ne_bytes();
 }
 
 impl Key {
@@ -380,6 +402,18 @@ mod tests {
         let all = "host: a\r\nx-a: 1\r\nx-b: 2\r\nx-c: 3\r\nx-d: \r\nvia: 1.1 b\r\nte: x\r\n";
         assert_eq!(written(&fields, Names::NONE), all);
         assert_eq!((fields.get(Name::Via), fields.len()), (Some(&b"1.1 b"[..]), 7));
+    }
+
+    #[test]
+    fn a_name_of_any_length_and_of_any_bytes_is_made_lower_case() {
+        for length in 0..20u8 {
+            for byte in 0..=u8::MAX {
+                let mut name: Vec<u8> = (0..length).map(|at| byte.wrapping_add(at.wrapping_mul(31))).collect();
+                let expected = name.to_ascii_lowercase();
+                make_lowercase(&mut name);
+                assert_eq!(name, expected);
+            }
+        }
     }
 
     #[test]

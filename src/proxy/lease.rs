@@ -4,7 +4,6 @@ use std::{
     error::Error as _,
     future::poll_fn,
     pin::Pin,
-    rc::Rc,
     task::{Context, Poll, ready},
 };
 
@@ -19,13 +18,13 @@ use super::{
     http1,
     link::Link,
     multiplex::Stream,
-    pool::{Connection, Pool, PoolKey},
+    pool::{Connection, Pool},
     rewrite::to_http2,
     tapped_io::TappedIo,
     upload::Upload,
 };
 
-/// A connection in use.
+/// A connection in use. It is moved about with each request, and so holds little itself.
 #[derive(Debug)]
 pub(crate) struct Lease {
     carrier: Carrier,
@@ -38,9 +37,17 @@ pub(crate) struct Lease {
 #[derive(Debug)]
 enum Carrier {
     /// Dropped, it is closed; given back, it waits for the next request.
-    Http1 { connection: Connection, key: PoolKey, pool: Rc<Pool> },
-    /// Shared with other requests; and the body of the answer, once its head has come.
-    Http2(Stream, Option<Incoming>),
+    Http1(Connection),
+    /// Shared with other requests.
+    Http2(Box<Place>),
+}
+
+/// A place on a shared connection.
+#[derive(Debug)]
+struct Place {
+    stream: Stream,
+    /// The body of the answer, once its head has come.
+    answer: Option<Incoming>,
 }
 
 /// Why there is no answer, or no more of it.
@@ -102,15 +109,15 @@ pub(crate) enum Left {
 
 impl Lease {
     /// A lease for a connection of HTTP/1.
-    pub(crate) fn of_connection(connection: Connection, key: PoolKey, pool: Rc<Pool>) -> Self {
+    pub(crate) fn of_connection(connection: Connection) -> Self {
         // One that was given back may never have been used.
         let reused = connection.get().has_begun();
-        Self { carrier: Carrier::Http1 { connection, key, pool }, reused, upload: None }
+        Self { carrier: Carrier::Http1(connection), reused, upload: None }
     }
 
     /// A lease for a place on a shared connection.
     pub(crate) fn of_stream(stream: Stream) -> Self {
-        Self { reused: stream.reused, carrier: Carrier::Http2(stream, None), upload: None }
+        Self { reused: stream.reused, carrier: Carrier::Http2(Box::new(Place { stream, answer: None })), upload: None }
     }
 
     /// Sends a request, over HTTP/2 with this scheme, and waits for the head of its answer.
@@ -122,16 +129,16 @@ impl Lease {
     ) -> Result<ResponseHead, Failed> {
         let without_body = if matches!(body, RequestBody::Empty) { Left::Head } else { Left::Nothing };
         match &mut self.carrier {
-            Carrier::Http1 { connection, .. } => over_http1(connection, head, body)
+            Carrier::Http1(connection) => over_http1(connection, head, body)
                 .await
                 .map_err(|error| Failed { error: error.into(), left: without_body }),
-            Carrier::Http2(stream, answer) => {
+            Carrier::Http2(place) => {
                 // Boxed: it would have room in each request over HTTP/1.
-                let sending = Box::pin(stream.sender.try_send_request(to_http2(head, scheme, body)));
+                let sending = Box::pin(place.stream.sender.try_send_request(to_http2(head, scheme, body)));
                 match sending.await {
                     Ok(response) => {
                         let (parts, come) = response.into_parts();
-                        *answer = Some(come);
+                        place.answer = Some(come);
                         Ok(parts.into())
                     }
                     Err(mut failure) => {
@@ -146,58 +153,58 @@ impl Lease {
     /// Whether a byte of an answer has come. Over HTTP/2 a failed request never had one: its head would have been the answer.
     pub(crate) fn answer_has_begun(&self) -> bool {
         match &self.carrier {
-            Carrier::Http1 { connection, .. } => connection.get().has_begun(),
-            Carrier::Http2(..) => false,
+            Carrier::Http1(connection) => connection.get().has_begun(),
+            Carrier::Http2(_) => false,
         }
     }
 
     /// The next part of the answer's body.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
         Poll::Ready(match &mut self.carrier {
-            Carrier::Http1 { connection, .. } => {
+            Carrier::Http1(connection) => {
                 ready!(connection.get_mut().poll_frame(cx)).map(|frame| frame.map_err(Into::into))
             }
-            Carrier::Http2(_, Some(body)) => {
-                ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
-            }
-            Carrier::Http2(_, None) => None,
+            Carrier::Http2(place) => match &mut place.answer {
+                Some(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into)),
+                None => None,
+            },
         })
     }
 
     /// Whether the answer's body was read to its end.
     pub(crate) fn is_end_stream(&self) -> bool {
         match &self.carrier {
-            Carrier::Http1 { connection, .. } => connection.get().is_end_stream(),
-            Carrier::Http2(_, body) => body.as_ref().is_none_or(Incoming::is_end_stream),
+            Carrier::Http1(connection) => connection.get().is_end_stream(),
+            Carrier::Http2(place) => place.answer.as_ref().is_none_or(Incoming::is_end_stream),
         }
     }
 
     /// What is known of the length of the rest of the answer's body.
     pub(crate) fn size_hint(&self) -> SizeHint {
         match &self.carrier {
-            Carrier::Http1 { connection, .. } => connection.get().size_hint(),
-            Carrier::Http2(_, body) => body.as_ref().map(Incoming::size_hint).unwrap_or_default(),
+            Carrier::Http1(connection) => connection.get().size_hint(),
+            Carrier::Http2(place) => place.answer.as_ref().map(Incoming::size_hint).unwrap_or_default(),
         }
     }
 
     /// Sees to it that no other request gets this connection.
     pub(crate) fn retire(&self) {
-        if let Carrier::Http2(stream, _) = &self.carrier {
-            stream.retire();
+        if let Carrier::Http2(place) = &self.carrier {
+            place.stream.retire();
         }
     }
 
     /// A switch of protocols was agreed on: the stream, with what has come of the other protocol already.
     pub(crate) fn switched(self) -> Option<TappedIo<Link, ()>> {
-        let Carrier::Http1 { connection, .. } = self.carrier else { return None };
+        let Carrier::Http1(connection) = self.carrier else { return None };
         let (link, come) = connection.into_stream()?;
         Some(TappedIo::new(come, link, ()))
     }
 
-    /// Puts the connection back, unless it is closed or enough are waiting.
-    pub(crate) fn give_back(self, now: Moment) {
-        if let Carrier::Http1 { connection, key, pool } = self.carrier {
-            pool.give_back(key, connection, self.upload, now);
+    /// Puts the connection back into its pool, unless it is closed or enough are waiting.
+    pub(crate) fn give_back(self, pool: &Pool, now: Moment) {
+        if let Carrier::Http1(connection) = self.carrier {
+            pool.give_back(connection, self.upload, now);
         }
     }
 }

@@ -9,10 +9,13 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    task::unconstrained,
+    time::{Instant, Sleep, sleep_until},
+};
 
-/// The timer of a connection that carries one request at a time. It is left as it is when an answer comes, and goes off in the
-/// time of a later request, or of none, which sets it anew.
+/// The timer of a connection that carries one request at a time, all in one task. It is left as it is when an answer comes, and goes
+/// off in the time of a later request, or of none, which sets it anew.
 #[derive(Debug, Default)]
 pub(crate) struct Patience(RefCell<Option<Pin<Box<Sleep>>>>);
 
@@ -31,12 +34,17 @@ impl Patience {
     /// Ready at the end.
     fn poll_end(&self, end: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let mut timer = self.0.borrow_mut();
+        let is_set = timer.is_some();
         let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
         if timer.deadline() > end {
             timer.as_mut().reset(end);
+        } else if is_set && !timer.is_elapsed() {
+            // It wakes this very task, as it would have woken it for an earlier request.
+            return Poll::Pending;
         }
         loop {
-            ready!(timer.as_mut().poll(cx));
+            // Whatever the task has spent of its budget: one that gave way to others here would have no timer that is set.
+            ready!(pin!(unconstrained(timer.as_mut())).poll(cx));
             if timer.deadline() >= end {
                 return Poll::Ready(());
             }
@@ -49,7 +57,10 @@ impl Patience {
 mod tests {
     use std::future::{pending, ready};
 
-    use tokio::time::{advance, sleep};
+    use tokio::{
+        task::coop::consume_budget,
+        time::{advance, sleep, timeout},
+    };
 
     use super::*;
 
@@ -75,6 +86,20 @@ mod tests {
             assert_eq!(patience.wait(10 * SECOND, pending::<()>()).await, None);
             assert!((10 * SECOND..11 * SECOND).contains(&begun.elapsed()), "{pause}: {:?}", begun.elapsed());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_has_spent_its_budget_waits_no_longer_for_it() {
+        let patience = Patience::default();
+        let mut is_first = true;
+        let mut waiting = pin!(patience.wait(SECOND, pending::<()>()));
+        let spent = poll_fn(|cx| {
+            // Only once: who gives way is ready again, and time stands still for whoever is ready.
+            while is_first && pin!(consume_budget()).poll(cx).is_ready() {}
+            is_first = false;
+            waiting.as_mut().poll(cx)
+        });
+        assert_eq!(timeout(10 * SECOND, spent).await, Ok(None));
     }
 
     #[tokio::test(start_paused = true)]

@@ -55,8 +55,15 @@ struct Idle {
 /// A connection of HTTP/1.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    shared: Rc<RefCell<http1::Connection<Link, RequestBody>>>,
+    shared: Rc<Shared>,
     sender: Sender,
+}
+
+/// What of it the task has that goes on sending.
+#[derive(Debug)]
+struct Shared {
+    key: PoolKey,
+    connection: RefCell<http1::Connection<Link, RequestBody>>,
 }
 
 /// The task that goes on sending a request whose answer came before its end; aborted when it is dropped.
@@ -74,12 +81,12 @@ impl Drop for Sender {
 impl Connection {
     /// The connection, to look at.
     pub(crate) fn get(&self) -> Ref<'_, http1::Connection<Link, RequestBody>> {
-        self.shared.borrow()
+        self.shared.connection.borrow()
     }
 
     /// The connection, to read from it, or to write to it.
     pub(crate) fn get_mut(&self) -> RefMut<'_, http1::Connection<Link, RequestBody>> {
-        self.shared.borrow_mut()
+        self.shared.connection.borrow_mut()
     }
 
     /// The answer has come. What is left of the request goes on in a task of its own: a client that sends all of it before it
@@ -87,14 +94,14 @@ impl Connection {
     pub(crate) fn go_on_sending(&mut self) {
         if self.get().is_sending() {
             let shared = Rc::clone(&self.shared);
-            let task = tokio::task::spawn_local(poll_fn(move |cx| shared.borrow_mut().poll_send(cx)));
+            let task = tokio::task::spawn_local(poll_fn(move |cx| shared.connection.borrow_mut().poll_send(cx)));
             self.sender = Sender(Some(task.abort_handle()));
         }
     }
 
     /// The stream, and what has come behind the head of the answer; `None` while something is being sent.
     pub(crate) fn into_stream(self) -> Option<(Link, Vec<u8>)> {
-        let (link, come) = Rc::try_unwrap(self.shared).ok()?.into_inner().into_parts();
+        let (link, come) = Rc::into_inner(self.shared)?.connection.into_inner().into_parts();
         Some((link, come.to_vec()))
     }
 
@@ -154,42 +161,43 @@ impl Waiting {
 
 impl Pool {
     /// An empty pool.
-    pub(crate) fn new(limits: &Limits) -> Rc<Self> {
+    pub(crate) fn new(limits: &Limits) -> Self {
         let Limits { idle_per_endpoint, idle_upstream, stalled, .. } = *limits;
-        Rc::new(Self {
+        Self {
             idle: RefCell::default(),
             per_endpoint: idle_per_endpoint,
             max_idle: idle_upstream,
             stalled,
             bounds: http1::Bounds { head_bytes: limits.head_bytes, fields: limits.response_headers },
-        })
+        }
     }
 
     /// An idle connection to this endpoint that can take a request now.
-    pub(crate) fn take(self: &Rc<Self>, key: PoolKey) -> Option<Lease> {
+    pub(crate) fn take(&self, key: PoolKey) -> Option<Lease> {
         let mut idle = self.idle.borrow_mut();
         let waiting = idle.get_mut(&key)?;
         loop {
             let Idle { connection, .. } = waiting.take()?;
             if connection.is_quiet() {
-                return Some(Lease::of_connection(connection, key, Rc::clone(self)));
+                return Some(Lease::of_connection(connection));
             }
         }
     }
 
     /// A lease for a connection that was just made.
-    pub(crate) fn adopt(self: &Rc<Self>, key: PoolKey, link: Link) -> Lease {
-        let shared = Rc::new(RefCell::new(http1::Connection::new(link, self.bounds)));
-        Lease::of_connection(Connection { shared, sender: Sender::default() }, key, Rc::clone(self))
+    pub(crate) fn adopt(&self, key: PoolKey, link: Link) -> Lease {
+        let connection = RefCell::new(http1::Connection::new(link, self.bounds));
+        let shared = Rc::new(Shared { key, connection });
+        Lease::of_connection(Connection { shared, sender: Sender::default() })
     }
 
     /// Takes a connection back at `now`, unless it is over or enough are waiting.
-    pub(crate) fn give_back(&self, key: PoolKey, connection: Connection, upload: Option<Upload>, now: Moment) {
+    pub(crate) fn give_back(&self, connection: Connection, upload: Option<Upload>, now: Moment) {
         if !connection.get().may_go_on() {
             return connection.close();
         }
         let mut idle = self.idle.borrow_mut();
-        let waiting = idle.entry(key).or_default();
+        let waiting = idle.entry(connection.shared.key).or_default();
         if waiting.len() < self.per_endpoint {
             waiting.add(Idle { connection, since: now, upload });
         } else {

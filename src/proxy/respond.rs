@@ -26,7 +26,7 @@ use super::{
 pub(crate) type Answer = (ResponseHead, ResponseBody);
 
 /// The response of an exchange, however it went.
-pub(crate) fn respond(caller: &Caller, mut exchange: Exchange, outcome: Result<Forwarded, Stop>) -> Answer {
+pub(crate) fn respond(caller: &Caller, mut exchange: Box<Exchange>, outcome: Result<Forwarded, Stop>) -> Answer {
     let closing = exchange.worker.is_draining();
     let (mut head, body) = match outcome {
         Ok(forwarded) if forwarded.response.status == StatusCode::SWITCHING_PROTOCOLS => {
@@ -51,7 +51,7 @@ pub(crate) fn respond(caller: &Caller, mut exchange: Exchange, outcome: Result<F
 }
 
 /// The upstream's answer, without what belongs to its connection.
-fn forward(caller: &Caller, mut exchange: Exchange, forwarded: Forwarded) -> Answer {
+fn forward(caller: &Caller, mut exchange: Box<Exchange>, forwarded: Forwarded) -> Answer {
     let Forwarded { response: mut head, lease, .. } = forwarded;
     // HTTP/1 is held to both where its head is read.
     let is_garbage = head.fields.len() > exchange.worker.shared.limits.response_headers
@@ -73,7 +73,7 @@ fn forward(caller: &Caller, mut exchange: Exchange, forwarded: Forwarded) -> Ans
 }
 
 /// A switch of protocols: passed on only to a client that asked for it.
-fn switch(caller: &Caller, mut exchange: Exchange, forwarded: Forwarded) -> Answer {
+fn switch(caller: &Caller, mut exchange: Box<Exchange>, forwarded: Forwarded) -> Answer {
     let Forwarded { response: mut head, may_switch, lease } = forwarded;
     let token = hop_by_hop::upgrade_token(&head.fields).filter(|_| may_switch);
     // One that switches in the middle of the request is not taken at its word.

@@ -86,7 +86,7 @@ pub(crate) struct Worker {
     /// Its number, from 0.
     pub(crate) core: usize,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) pool: Rc<Pool>,
+    pub(crate) pool: Pool,
     pub(crate) multiplexer: Rc<Multiplexer>,
     pub(crate) balancer: Balancer,
     pub(crate) outbox: Rc<Outbox>,

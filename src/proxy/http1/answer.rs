@@ -112,7 +112,7 @@ fn date(out: &mut Vec<u8>) {
             *text =
                 HeaderValue::try_from(httpdate::fmt_http_date(now)).unwrap_or_else(|_| HeaderValue::from_static(""));
         }
-        field(Name::Date.as_str(), text.as_bytes(), out);
+        field(Name::Date.as_bytes(), text.as_bytes(), out);
     });
 }
 

@@ -55,7 +55,7 @@ pub(crate) fn head(request: &RequestHead, framing: Framing, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
     for host in fields.all(Name::Host) {
-        field(Name::Host.as_str(), host, out);
+        field(Name::Host.as_bytes(), host, out);
     }
     fields.write(WRITTEN_APART, out);
     match framing {
@@ -72,12 +72,12 @@ pub(crate) fn head(request: &RequestHead, framing: Framing, out: &mut Vec<u8>) {
 
 /// Writes the length of a body.
 pub(crate) fn content_length(length: u64, out: &mut Vec<u8>) {
-    field(Name::ContentLength.as_str(), itoa::Buffer::new().format(length).as_bytes(), out);
+    field(Name::ContentLength.as_bytes(), itoa::Buffer::new().format(length).as_bytes(), out);
 }
 
 /// Writes one field.
-pub(crate) fn field(name: &str, value: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(name.as_bytes());
+pub(crate) fn field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(name);
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");

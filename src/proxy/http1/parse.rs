@@ -99,10 +99,11 @@ fn body(asked_for_head: bool, version: Version, status: StatusCode, fields: &mut
     if !fields.has(Name::ContentLength) {
         return Ok(Decoder::UntilClose);
     }
-    let length = length(fields).ok_or(Error::Garbage("content-length"))?;
-    if fields.all(Name::ContentLength).nth(1).is_some() {
-        fields.set(Name::ContentLength, &HeaderValue::from(length));
+    if let Some(length) = only_length(fields) {
+        return Ok(Decoder::length(length));
     }
+    let length = same_length(fields).ok_or(Error::Garbage("content-length"))?;
+    fields.set(Name::ContentLength, &HeaderValue::from(length));
     Ok(Decoder::length(length))
 }
 
@@ -116,8 +117,15 @@ fn coded(version: Version, fields: &Fields) -> Result<Decoder, Error> {
     if last.trim_ascii().eq_ignore_ascii_case(b"chunked") { Ok(Decoder::chunks()) } else { Ok(Decoder::UntilClose) }
 }
 
+/// The length, where it is said once and as one number: it mostly is.
+fn only_length(fields: &Fields) -> Option<u64> {
+    let mut lengths = fields.all(Name::ContentLength);
+    let length = number(lengths.next()?)?;
+    lengths.next().is_none().then_some(length)
+}
+
 /// The one length that all `Content-Length`s say.
-fn length(fields: &Fields) -> Option<u64> {
+fn same_length(fields: &Fields) -> Option<u64> {
     let lengths = fields.all(Name::ContentLength).flat_map(|value| value.split(|byte| *byte == b','));
     let mut lengths = lengths.map(|text| number(text.trim_ascii()));
     let first = lengths.next()??;

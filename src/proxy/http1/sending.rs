@@ -129,7 +129,7 @@ where
                 out.extend_from_slice(b"0\r\n");
                 for (name, value) in trailers.into_iter().flatten() {
                     if self.announced.contains(name) {
-                        encode::field(name.as_str(), value.as_bytes(), out);
+                        encode::field(name.as_ref(), value.as_bytes(), out);
                     }
                 }
                 out.extend_from_slice(b"\r\n");
