@@ -58,18 +58,7 @@ impl Terms {
 
 /// Reads the head of a request from the beginning of `input`; `None` when it is not complete.
 pub(crate) fn head(input: &mut Bytes, bounds: Bounds) -> Result<Option<Asked>, Refused> {
-    let read = one(input, bounds.fields)?;
-    if read.as_ref().map_or(input.len(), |(length, _)| *length) > bounds.head_bytes {
-        return Err(Refused::TooLarge);
-    }
-    Ok(read.map(|(length, asked)| {
-        used(input, length);
-        asked
-    }))
-}
-
-/// Reads one head, and says how long it is.
-fn one(input: &Bytes, most: usize) -> Result<Option<(usize, Asked)>, Refused> {
+    let most = bounds.fields;
     let mut few = [const { MaybeUninit::uninit() }; FEW];
     let few = few.get_mut(..most.min(FEW)).unwrap_or_default();
     let config = httparse::ParserConfig::default();
@@ -82,9 +71,9 @@ fn one(input: &Bytes, most: usize) -> Result<Option<(usize, Asked)>, Refused> {
         parsed = config.parse_request(&mut read, input);
     }
     let length = match parsed {
-        Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(httparse::Error::TooManyHeaders) => return Err(Refused::TooLarge),
+        Ok(httparse::Status::Complete(length)) if length <= bounds.head_bytes => length,
+        Ok(httparse::Status::Partial) if input.len() <= bounds.head_bytes => return Ok(None),
+        Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(Refused::TooLarge),
         Err(_) => return Err(Refused::Malformed),
     };
     let (Some(method), Some(target)) = (read.method, read.path) else { return Err(Refused::Malformed) };
@@ -95,7 +84,8 @@ fn one(input: &Bytes, most: usize) -> Result<Option<(usize, Asked)>, Refused> {
         // The parser knows what may be in a name and in a value (RFC 9110 §5.1 and §5.5).
         fields: Fields::read(input.get(..length).unwrap_or_default(), read.headers),
     };
-    Ok(Some((length, understood(head)?)))
+    used(input, length);
+    understood(head).map(Some)
 }
 
 /// Fields that say how a body is framed, or what is wanted of the answer.

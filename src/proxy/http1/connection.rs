@@ -114,7 +114,10 @@ where
     pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.sent.is_none() {
             let sent = ready!(self.sending.poll(&mut self.stream, cx));
-            self.sending = Sending::nothing();
+            // Otherwise all of it has gone already.
+            if sent.is_err() {
+                self.sending = Sending::nothing();
+            }
             self.sent = Some(sent);
         }
         Poll::Ready(())
