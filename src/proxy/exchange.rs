@@ -48,7 +48,7 @@ pub(crate) struct Exchange {
     /// Where it went.
     upstream: Option<SocketAddr>,
     /// What the access log says of it, where it says anything.
-    asked: Option<Box<Asked>>,
+    asked: Option<Asked>,
     counted: bool,
 }
 
@@ -85,7 +85,7 @@ impl Exchange {
             call: grpc::is_call(&head.fields).then(Call::default),
             head_only: head.method == Method::HEAD,
             upstream: None,
-            asked: AccessLog::ask(head).map(Box::new),
+            asked: AccessLog::ask(head),
             counted: false,
         })
     }

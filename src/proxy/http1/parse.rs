@@ -38,12 +38,7 @@ pub(super) const FEW: usize = 64;
 /// `asked_for_head` says that the request was one of HEAD.
 pub(crate) fn head(input: &mut Bytes, asked_for_head: bool, bounds: Bounds) -> Result<Option<Head>, Error> {
     loop {
-        let read = one(input, asked_for_head, bounds.fields)?;
-        if read.as_ref().map_or(input.len(), |(length, _)| *length) > bounds.head_bytes {
-            return Err(Error::Garbage("too long a head"));
-        }
-        let Some((length, head)) = read else { return Ok(None) };
-        used(input, length);
+        let Some(head) = one(input, asked_for_head, bounds)? else { return Ok(None) };
         // RFC 9110 §15.2: whoever waits for 100 was told to continue by us, and may ignore the others.
         let status = head.response.status;
         if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
@@ -52,8 +47,9 @@ pub(crate) fn head(input: &mut Bytes, asked_for_head: bool, bounds: Bounds) -> R
     }
 }
 
-/// Reads one head, and says how long it is.
-fn one(input: &Bytes, asked_for_head: bool, most: usize) -> Result<Option<(usize, Head)>, Error> {
+/// Reads one head.
+fn one(input: &mut Bytes, asked_for_head: bool, bounds: Bounds) -> Result<Option<Head>, Error> {
+    let most = bounds.fields;
     let mut few = [const { MaybeUninit::uninit() }; FEW];
     let few = few.get_mut(..most.min(FEW)).unwrap_or_default();
     let config = httparse::ParserConfig::default();
@@ -66,8 +62,9 @@ fn one(input: &Bytes, asked_for_head: bool, most: usize) -> Result<Option<(usize
         parsed = config.parse_response(&mut read, input);
     }
     let length = match parsed {
-        Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) => return Ok(None),
+        Ok(httparse::Status::Complete(length)) if length <= bounds.head_bytes => length,
+        Ok(httparse::Status::Partial) if input.len() <= bounds.head_bytes => return Ok(None),
+        Ok(_) => return Err(Error::Garbage("too long a head")),
         Err(httparse::Error::TooManyHeaders) => return Err(Error::Garbage("too many fields")),
         Err(_) => return Err(Error::Garbage("malformed head")),
     };
@@ -79,7 +76,8 @@ fn one(input: &Bytes, asked_for_head: bool, most: usize) -> Result<Option<(usize
     let keeps_alive = keeps_alive(version, &fields);
     let reason = read.reason.filter(|reason| Some(*reason) != status.canonical_reason());
     let reason = reason.map(|reason| reason.as_bytes().into());
-    Ok(Some((length, Head { response: ResponseHead { status, version, reason, fields }, body, keeps_alive })))
+    used(input, length);
+    Ok(Some(Head { response: ResponseHead { status, version, reason, fields }, body, keeps_alive }))
 }
 
 /// The version that a parser has read.
