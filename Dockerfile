@@ -5,8 +5,8 @@ FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    cargo build --locked --release --package glooshot --package glooshot-loadgen --bins && \
-    install -D --strip target/release/glooshot target/release/glooshot-loadgen --target-directory /image
+    benches/release.sh /released && \
+    install -D --strip /released/glooshot /released/glooshot-loadgen --target-directory /image
 # The libraries that the loader looks for, where it looks for them, and the certificates of the web.
 RUN ldd /image/glooshot /image/glooshot-loadgen | grep --only-matching '/[^ ]*\.so[^ ]*' | sort --unique | \
     xargs cp --dereference --parents --target-directory /image && \

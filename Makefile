@@ -15,6 +15,9 @@ export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
 
 SUITE := tests/suite.sh
 BINARIES = $(abspath $(or $(CARGO_TARGET_DIR),target))/debug
+# What is released, at which these benches look.
+RELEASED ?= $(abspath $(or $(CARGO_TARGET_DIR),target))/released
+bench bench-profile bench-loadgen: export GLOOSHOT_RELEASED = $(RELEASED)
 # Fuzz targets are a workspace of their own.
 FUZZ := --manifest-path tests/fuzz/Cargo.toml
 FUZZ_SECONDS ?= 60
@@ -28,13 +31,16 @@ BENCH := $(CARGO) bench --workspace --bench
 # The integration tests of these packages.
 tests = $(foreach package,$(1),$(patsubst $(package)/tests/%.rs,--test %,$(wildcard $(package)/tests/*.rs)))
 
-.PHONY: help demo test scenes drill fuzz lint fmt crds readme bed cluster-up cluster-down cluster-smoke hostile soak bench bench-profile bench-micro bench-stop bench-loadgen audit deps clean
+.PHONY: help demo release test scenes drill fuzz lint fmt crds readme bed cluster-up cluster-down cluster-smoke hostile soak bench bench-profile bench-micro bench-stop bench-loadgen audit deps clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 demo: ## The tutorial on this machine, no cluster needed: a cascading failure is found, and its fix proved
 	$(CARGO) run --profile $(PROFILE) --quiet --bin glooshot -- demo
+
+release: ## glooshot and glooshot-loadgen as they are released, into target/released: built, run, and built again by what they did
+	CARGO="$(CARGO)" benches/release.sh $(RELEASED)
 
 test: deps lint ## Everything with its small numbers: lint, unit, property and black-box tests, a real Prometheus, a real API server, and a real cluster in which everything dies once; needs root
 	$(SUITE) build $(TEST) --no-run
@@ -104,11 +110,11 @@ hostile: ## What hostile clients do to a hundred good ones: p99, memory, time to
 soak: ## Mixed traffic, faults and changing plans for SOAK_SECONDS (600): memory, descriptors and accounts at the end
 	SOAK_SECONDS=$(SOAK_SECONDS) $(BENCH) soak
 
-bench: ## The proxy beside HAProxy, nginx, Envoy and toxiproxy; installs what it lacks. BENCH_ARGS="forward-64 --rounds 3 --only ours,haproxy"
+bench: release ## The proxy beside HAProxy, nginx, Envoy and toxiproxy; installs what it lacks. BENCH_ARGS="forward-64 --rounds 3 --only ours,haproxy"
 	benches/peers/deps.sh
 	$(BENCH) peers -- $(BENCH_ARGS)
 
-bench-profile: ## Where the processor time of a request goes, ours and HAProxy's, by perf. CASE=abort-100 or CASE=rules looks at another than forwarding
+bench-profile: release ## Where the processor time of a request goes, ours and HAProxy's, by perf. CASE=abort-100 or CASE=rules looks at another than forwarding
 	benches/peers/deps.sh
 	$(BENCH) peers --no-run
 	CARGO="$(CARGO)" benches/peers/profile.sh $(CASE)
@@ -119,7 +125,7 @@ bench-micro: ## What each decision about a request costs: fault selection, gate,
 bench-stop: deps ## How long faults go on behind the crossing response: STOP_TRIALS (1000) trials, and by polling Prometheus
 	$(BENCH) stop -- --trials $(STOP_TRIALS)
 
-bench-loadgen: ## The load generator beside wrk, oha, hey, fortio and h2load; installs what it lacks
+bench-loadgen: release ## The load generator beside wrk, oha, hey, fortio and h2load; installs what it lacks
 	loadgen/benches/peers/deps.sh
 	PATH="$$PATH:$(CACHE)/bin:/usr/sbin" $(BENCH) generators
 

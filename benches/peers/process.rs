@@ -15,7 +15,12 @@ use crate::{
     harness::{patience::try_within, within},
     relay, rules,
     subject::Subject,
-    support::{machine::first_line, on_core::on_core, usage::Process},
+    support::{
+        machine::first_line,
+        on_core::on_core,
+        released::{is_released, released},
+        usage::Process,
+    },
 };
 
 /// Time to start.
@@ -109,10 +114,9 @@ fn nginx(file: &str, directory: &Path) -> Vec<String> {
 
 /// As a user starts it: one Experiment, a route for each case, metrics on; one thread.
 fn ours(directory: &Path) -> Vec<String> {
-    let mut command = words(
-        concat!(env!("CARGO_BIN_EXE_glooshot"), " run --workers 1 --listen-metrics 127.0.77.6:8090 -f"),
-        &[&in_(directory, "experiment.yaml")],
-    );
+    let experiment = in_(directory, "experiment.yaml");
+    let mut command = vec![glooshot()];
+    command.extend(words("run --workers 1 --listen-metrics 127.0.77.6:8090 -f", &[&experiment]));
     let routes = [
         ("plain", port::PLAIN),
         ("abort10", port::ABORT_10),
@@ -131,6 +135,11 @@ fn ours(directory: &Path) -> Vec<String> {
     let files = format!("{tls}={},{}", in_(directory, "cert.pem"), in_(directory, "key.pem"));
     command.extend(words("--tls", &[&files, "--upstream-tls", &format!("{tls}=plaintext")]));
     command
+}
+
+/// Our program.
+pub fn glooshot() -> String {
+    released(env!("CARGO_BIN_EXE_glooshot"))
 }
 
 /// This program itself.
@@ -180,8 +189,9 @@ pub fn versions() -> BTreeMap<String, String> {
     };
     let pinned = |name: &str| name.rsplit_once('-').map(|(_, version)| version.to_owned());
     let commit = first_line("git", &["rev-parse", "--short", "HEAD"]).unwrap_or_default();
+    let build = if is_released() { "as released" } else { "by cargo alone" };
     let versions = [
-        ("Glooshot", Some(format!("{} ({commit})", env!("CARGO_PKG_VERSION")))),
+        ("Glooshot", Some(format!("{} ({commit}, {build})", env!("CARGO_PKG_VERSION")))),
         ("HAProxy", said("/usr/sbin/haproxy", "-v")),
         ("nginx", said("/usr/sbin/nginx", "-v")),
         ("Envoy", pinned(ENVOY)),

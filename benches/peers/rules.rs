@@ -6,7 +6,7 @@
 
 use std::{fmt::Write as _, fs, net::SocketAddr, path::Path};
 
-use crate::{case::port, subject::Subject};
+use crate::{case::port, process::glooshot, subject::Subject};
 
 /// The bounds of an Experiment.
 const FAULTS: usize = 16;
@@ -52,8 +52,8 @@ pub fn command(subject: Subject, directory: &Path) -> Vec<String> {
     fs::write(&file, experiment(rules)).unwrap();
     let endpoints: Vec<String> = (0..endpoints).map(|number| endpoint(number).to_string()).collect();
     let origin = Subject::Direct.at(port::PLAIN);
-    let mut command: Vec<String> =
-        concat!(env!("CARGO_BIN_EXE_glooshot"), " run --workers 1").split(' ').map(str::to_owned).collect();
+    let mut command = vec![glooshot()];
+    command.extend(["run", "--workers", "1"].map(str::to_owned));
     command.extend(["--listen-metrics".to_owned(), subject.at(port::ADMIN).to_string()]);
     command.extend(["-f".to_owned(), file.to_str().unwrap().to_owned()]);
     command

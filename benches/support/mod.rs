@@ -7,5 +7,6 @@ pub mod on_core;
 pub mod origin;
 pub mod priority;
 pub mod process;
+pub mod released;
 pub mod standstill;
 pub mod usage;

@@ -4,7 +4,7 @@ use std::{fmt, net::SocketAddr, process::Command, time::Duration};
 
 use serde_json::Value;
 
-use crate::{CONNECTIONS, on_core::on_core, process::finish};
+use crate::{CONNECTIONS, on_core::on_core, process::finish, released::released};
 
 /// What is to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,16 +62,16 @@ impl Generator {
         }
     }
 
-    fn program(self) -> &'static str {
+    fn program(self) -> String {
         match self {
-            Self::Ours => env!("CARGO_BIN_EXE_glooshot-loadgen"),
-            other => other.name(),
+            Self::Ours => released(env!("CARGO_BIN_EXE_glooshot-loadgen")),
+            other => other.name().to_owned(),
         }
     }
 
     pub(crate) fn is_installed(self) -> bool {
         Command::new("sh")
-            .args(["-c", "command -v \"$0\" >/dev/null", self.program()])
+            .args(["-c", "command -v \"$0\" >/dev/null", &self.program()])
             .status()
             .is_ok_and(|status| status.success())
     }
@@ -116,7 +116,7 @@ impl Generator {
 
     /// Runs it on the first core; `None` if its report is not understood.
     pub(crate) fn run(self, target: SocketAddr, load: Load, seconds: u64) -> Option<Run> {
-        let finished = finish(on_core(0, self.program(), &self.args(target, load, seconds)));
+        let finished = finish(on_core(0, &self.program(), &self.args(target, load, seconds)));
         let reported = self.read(&finished.output).filter(|reported| reported.requests > 0)?;
         Some(Run { reported, cpu: finished.cpu })
     }

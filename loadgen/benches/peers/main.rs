@@ -22,6 +22,9 @@ mod observer;
 #[path = "../../../benches/support/on_core.rs"]
 mod on_core;
 mod process;
+#[allow(unreachable_pub, reason = "it is shared with other benches")]
+#[path = "../../../benches/support/released.rs"]
+mod released;
 
 use std::{fs, path::PathBuf, time::Duration};
 
