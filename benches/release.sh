@@ -44,7 +44,7 @@ load() {
 train() {
   local at=127.0.78.1 routes=() case proxy
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=tls.bench \
-    -keyout "$target/key.pem" -out "$target/cert.pem" 2>/dev/null
+    -keyout "$target/key.pem" -out "$target/cert.pem"
   # The service is not what a release is laid out for.
   LLVM_PROFILE_FILE=/dev/null "$counting/glooshot" bookinfo ratings --listen $at:9080 2>/dev/null &
   started+=($!)
@@ -84,16 +84,13 @@ train() {
 
 mkdir -p "$released"
 build counting "-Cprofile-generate=$counts"
-# A program that has not changed does the same again.
-merged=$target/profile counting=$target/counting/$host/release
-if [ ! "$merged" -nt "$counting/glooshot" ] || [ ! "$merged" -nt "$counting/glooshot-loadgen" ]; then
+# A program that has not changed does the same again; and cargo builds anew what was built by a file that is newer.
+profile=$target/profile counting=$target/counting/$host/release
+if [ ! "$profile" -nt "$counting/glooshot" ] || [ ! "$profile" -nt "$counting/glooshot-loadgen" ]; then
   # Some crates run what their build scripts compile; that does not count.
   rm -rf "$counts"
   train
-  "$llvm_profdata" merge --output "$merged" "$counts"
+  "$llvm_profdata" merge --output "$profile" "$counts"
 fi
-# cargo compares flags, and not what is in the file that they name.
-profile=$merged-$(sha256sum "$merged" | cut --characters -16)
-cp "$merged" "$profile"
 build final "-Cprofile-use=$profile"
 install --target-directory "$released" "$target/final/$host/release/glooshot" "$target/final/$host/release/glooshot-loadgen"

@@ -3,7 +3,7 @@
 use std::{fs, process::Command};
 
 use rustix::{
-    process::{Signal, set_parent_process_death_signal, setpriority_process, setsid},
+    process::{Signal, getpid, getsid, set_parent_process_death_signal, setpriority_process, setsid},
     thread::gettid,
 };
 
@@ -13,7 +13,8 @@ const NICE: i32 = -15;
 /// Goes before other processes, with all that is started from now on; says whether the system let us.
 pub fn go_first() -> bool {
     // The kernel shares the processor among sessions first (sched(7), autogroup), so that we need one of our own.
-    if setsid().is_err() {
+    // Whoever leads one already has it.
+    if setsid().is_err() && getsid(None).ok() != Some(getpid()) {
         return false;
     }
     // Ctrl-C does not reach another session, but it ends cargo, which started us.
