@@ -42,7 +42,7 @@ load() {
 # The bench's own Experiment: forwarding, aborts and delays with a condition on each. What is not done here is taken for something that
 # is seldom done, and made small instead of fast.
 train() {
-  local at=127.0.78.1 routes=() case proxy
+  local at=127.0.78.1 routes=() case
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=tls.bench \
     -keyout "$target/key.pem" -out "$target/cert.pem"
   # The service is not what a release is laid out for.
@@ -57,8 +57,7 @@ train() {
     --upstream-protocol bench/h2:8005=http1 \
     --tls "bench/tls:8006=$target/cert.pem,$target/key.pem" --upstream-tls bench/tls:8006=plaintext \
     >/dev/null 2>"$target/training.log" &
-  proxy=$!
-  started+=($proxy)
+  started+=($!)
   serves 8008
   echo "training" >&2
   head --bytes 65536 /dev/zero | tr '\0' x >"$target/body"
@@ -77,9 +76,10 @@ train() {
   load http://$at:8001/ratings/1 "${sixtyfour[@]}" --header 'connection: close'
   load http://$at:8001/ratings/1 --connections 4 "${body[@]}"
   load http://$at:8007/ratings/1 --http2 --connections 1 --streams 4 "${body[@]}"
-  # A program writes its counts at its end.
-  kill -INT "$proxy"
-  wait "$proxy" || true
+  # A program writes its counts at its end, which is not that of its Experiment.
+  kill -INT "${started[@]}"
+  wait "${started[@]}" || true
+  started=()
 }
 
 mkdir -p "$released"
