@@ -8,6 +8,10 @@ released=${1:?"which directory? For example: benches/release.sh target/released"
 target=$(realpath --canonicalize-missing "${CARGO_TARGET_DIR:-target}/by-profile")
 counts=$target/counts
 host=$(rustc --print host-tuple)
+counting=$target/counting/$host/release final=$target/final/$host/release
+# What the programs say while they are trained, and where they listen meanwhile.
+log=$target/training.log
+at=127.0.78.1
 llvm_profdata=$(rustc --print target-libdir)/../bin/llvm-profdata
 
 # Of the same LLVM as the compiler, which no other package has for certain.
@@ -27,9 +31,9 @@ trap '[ ${#started[@]} -eq 0 ] || kill "${started[@]}" 2>/dev/null || true' EXIT
 # serves PORT: waits until somebody listens there.
 serves() {
   local deadline=$((SECONDS + 20))
-  until (exec 3<>"/dev/tcp/127.0.78.1/$1") 2>/dev/null; do
-    [ "$SECONDS" -lt "$deadline" ] || { echo "nobody listens on 127.0.78.1:$1 after 20 s" >&2; return 1; }
-    kill -0 $! || { echo "what should listen on 127.0.78.1:$1 has ended" >&2; return 1; }
+  until (exec 3<>"/dev/tcp/$at/$1") 2>/dev/null; do
+    [ "$SECONDS" -lt "$deadline" ] || { echo "nobody listens on $at:$1 after 20 s; see $log" >&2; return 1; }
+    kill -0 $! || { echo "what should listen on $at:$1 has ended; see $log" >&2; return 1; }
     sleep 0.05
   done
 }
@@ -42,21 +46,22 @@ load() {
 # The bench's own Experiment: forwarding, aborts and delays with a condition on each. What is not done here is taken for something that
 # is seldom done, and made small instead of fast.
 train() {
-  local at=127.0.78.1 routes=() case
+  local routes=() route port
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=tls.bench \
     -keyout "$target/key.pem" -out "$target/cert.pem"
   # The service is not what a release is laid out for.
-  LLVM_PROFILE_FILE=/dev/null "$counting/glooshot" bookinfo ratings --listen $at:9080 2>/dev/null &
+  LLVM_PROFILE_FILE=/dev/null "$counting/glooshot" bookinfo ratings --listen $at:9080 2>"$log" &
   started+=($!)
   serves 9080
   # Behind the last two are HTTP/2 to the upstream, by another of these routes, and answers of some size, the proxy's own metrics.
-  for case in {plain:8001,abort10:8002,abort100:8003,delay:8004,h2:8005,tls:8006}-9080 both2:8007-8005 metrics:8008-8090; do
-    routes+=(--route "bench/${case%-*}=$at:$(cut --delimiter : --fields 2 <<<"${case%-*}")->$at:${case#*-}")
+  for route in {plain:8001,abort10:8002,abort100:8003,delay:8004,h2:8005,tls:8006}-9080 both2:8007-8005 metrics:8008-8090; do
+    port=${route%-*}
+    routes+=(--route "bench/$port=$at:${port#*:}->$at:${route#*-}")
   done
   "$counting/glooshot" run --workers 1 --listen-metrics $at:8090 -f benches/peers/configs/experiment.yaml "${routes[@]}" \
     --upstream-protocol bench/h2:8005=http1 \
     --tls "bench/tls:8006=$target/cert.pem,$target/key.pem" --upstream-tls bench/tls:8006=plaintext \
-    >/dev/null 2>"$target/training.log" &
+    >/dev/null 2>>"$log" &
   started+=($!)
   serves 8008
   echo "training" >&2
@@ -85,7 +90,7 @@ train() {
 mkdir -p "$released"
 build counting "-Cprofile-generate=$counts"
 # A program that has not changed does the same again; and cargo builds anew what was built by a file that is newer.
-profile=$target/profile counting=$target/counting/$host/release
+profile=$target/profile
 if [ ! "$profile" -nt "$counting/glooshot" ] || [ ! "$profile" -nt "$counting/glooshot-loadgen" ]; then
   # Some crates run what their build scripts compile; that does not count.
   rm -rf "$counts"
@@ -93,4 +98,4 @@ if [ ! "$profile" -nt "$counting/glooshot" ] || [ ! "$profile" -nt "$counting/gl
   "$llvm_profdata" merge --output "$profile" "$counts"
 fi
 build final "-Cprofile-use=$profile"
-install --target-directory "$released" "$target/final/$host/release/glooshot" "$target/final/$host/release/glooshot-loadgen"
+install --target-directory "$released" "$final/glooshot" "$final/glooshot-loadgen"
