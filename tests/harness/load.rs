@@ -83,6 +83,15 @@ pub struct Seen {
     began: Instant,
 }
 
+/// Stops a load when it is dropped: also when a test fails meanwhile, whose scope would wait for the load for ever.
+pub struct Stopping<'a>(pub &'a AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Sends `total` requests to `to` over `connections` connections; `request` makes the request number `n`.
 pub fn send(to: SocketAddr, connections: usize, total: u64, request: impl Fn(u64) -> Vec<u8> + Sync) -> Tally {
     send_until(to, connections, total, &AtomicBool::new(false), request)

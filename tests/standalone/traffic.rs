@@ -1,15 +1,10 @@
 //! Traffic in the background: clients that go on, a little apart, until what a test does meanwhile is done.
 
-use std::{
-    net::SocketAddr,
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::atomic::AtomicBool, thread, time::Duration};
 
 use crate::harness::{
     get,
-    load::{self, Tally},
+    load::{self, Stopping, Tally},
 };
 
 /// Between two requests of one client; enough for any window of these tests, and little work for the machine.
@@ -33,7 +28,6 @@ pub fn during_paced<T>(to: SocketAddr, path: &str, pace: Duration, act: impl FnO
                 get(path)
             })
         });
-        // Also when `act` fails, or the scope would wait for ever.
         let stopping = Stopping(&stop);
         let done = act();
         drop(stopping);
@@ -45,12 +39,4 @@ pub fn during_paced<T>(to: SocketAddr, path: &str, pace: Duration, act: impl FnO
 pub fn pass(time: Duration) {
     #[allow(clippy::disallowed_methods, reason = "nothing is waited for: the time is what the test is about")]
     thread::sleep(time);
-}
-
-struct Stopping<'a>(&'a AtomicBool);
-
-impl Drop for Stopping<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
