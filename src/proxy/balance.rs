@@ -1,10 +1,16 @@
-//! Which endpoint of a group is tried next: in turn, passing over those that have just refused a connection.
+//! Which endpoint of a group is tried next: whose turn it is, passing over those that have just refused a connection.
 
-use std::{cell::RefCell, net::SocketAddr, time::Duration};
+use std::{
+    array,
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use rustc_hash::FxHashMap;
 
 use super::{
+    aperture::Aperture,
     clock::Moment,
     route::{Group, LiveEndpoint, LiveRoute},
 };
@@ -16,41 +22,64 @@ const OUT_OF_DATE: usize = 2;
 /// Endpoints that are remembered as failing; more are simply tried.
 const MAX_FAILING: usize = 4_096;
 
+/// Turns of groups that are kept; with more groups, some share one.
+const TURNS: usize = 256;
+
 /// One core's view of the endpoints.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Balancer {
-    turn: std::cell::Cell<usize>,
+    /// Each group has its own: with one for all, a client that asks two services alternately would ask every second endpoint of
+    /// each.
+    turns: [Cell<Aperture>; TURNS],
     failing: RefCell<FxHashMap<SocketAddr, Moment>>,
 }
 
 impl Balancer {
+    /// One that knows of nothing yet. The turns of each group begin at a place that `random` gives: otherwise all cores of all
+    /// proxies would begin with the same endpoint, at every change of plan anew.
+    pub(crate) fn new(mut random: impl FnMut() -> u32) -> Self {
+        let turns = array::from_fn(|_| Cell::new(Aperture::beginning_at(random())));
+        Self { turns, failing: RefCell::default() }
+    }
+
     /// The endpoint of a route to try, leaving out those already `tried`: one of the group that `random` falls into, and when
-    /// that has no more, any other where no rule forbids it; behind those the origin.
+    /// that has no more, any other where no rule forbids it; behind those the origin. `is_warm` tells whether a connection to an
+    /// endpoint waits that was used a moment ago.
     pub(crate) fn pick<'r>(
         &self,
         route: &'r LiveRoute,
         random: u64,
         tried: &[SocketAddr],
         now: Moment,
+        is_warm: impl Fn(SocketAddr) -> bool,
     ) -> Option<&'r LiveEndpoint> {
-        let last = || self.pick_in(route.last_resort()?, tried, now);
+        let is_warm = &is_warm;
+        let last = || self.pick_in(route.last_resort()?, tried, now, is_warm);
         if tried.len() >= OUT_OF_DATE
             && let Some(origin) = last()
         {
             return Some(origin);
         }
-        let own = self.pick_in(route.group(random)?, tried, now);
-        own.or_else(|| self.pick_in(route.any()?, tried, now)).or_else(last)
+        let own = self.pick_in(route.group(random)?, tried, now, is_warm);
+        own.or_else(|| self.pick_in(route.any()?, tried, now, is_warm)).or_else(last)
     }
 
-    fn pick_in<'g>(&self, group: &'g Group, tried: &[SocketAddr], now: Moment) -> Option<&'g LiveEndpoint> {
-        let count = group.endpoints.len();
-        if let [only] = group.endpoints.as_slice() {
+    fn pick_in<'g>(
+        &self,
+        group: &'g Group,
+        tried: &[SocketAddr],
+        now: Moment,
+        is_warm: impl Fn(SocketAddr) -> bool,
+    ) -> Option<&'g LiveEndpoint> {
+        let endpoints = group.endpoints.as_slice();
+        if let [only] = endpoints {
             return (!tried.contains(&only.address)).then_some(only);
         }
-        let turn = self.turn.get();
-        self.turn.set(turn.wrapping_add(1));
-        let (before, next) = group.endpoints.split_at_checked(turn.checked_rem(count)?)?;
+        let turn = self.turns.get(group.number % TURNS)?;
+        let is_warm = |place: usize| endpoints.get(place).is_some_and(|endpoint| is_warm(endpoint.address));
+        let (place, behind) = turn.get().next(endpoints.len(), is_warm)?;
+        turn.set(behind);
+        let (before, next) = endpoints.split_at_checked(place)?;
         let in_turn = || next.iter().chain(before);
         let untried = |endpoint: &&LiveEndpoint| !tried.contains(&endpoint.address);
         in_turn()
@@ -85,7 +114,7 @@ impl Balancer {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{collections::BTreeSet, sync::Arc};
 
     use glooshot_api::{
         names::{ServiceName, ServicePort},
@@ -106,8 +135,8 @@ mod tests {
 
     /// The last bytes of the addresses that are tried while all of them refuse.
     fn tried(route: &LiveRoute) -> Vec<u8> {
-        let (balancer, mut tried) = (Balancer::default(), Vec::new());
-        while let Some(endpoint) = balancer.pick(route, 0, &tried, Moment::now()) {
+        let (balancer, mut tried) = (Balancer::new(|| 0), Vec::new());
+        while let Some(endpoint) = balancer.pick(route, 0, &tried, Moment::now(), |_| false) {
             tried.push(endpoint.address);
         }
         let last = |address: &SocketAddr| match address {
@@ -122,6 +151,14 @@ mod tests {
         let origin = Arc::new(route(&[9], vec![]));
         assert_eq!(tried(&route(&[1], vec![]).before(&origin)), [1, 9]);
         assert_eq!(tried(&route(&[1, 2, 3, 4], vec![]).before(&origin)), [1, 2, 9, 3, 4]);
+    }
+
+    #[test]
+    fn a_client_that_asks_two_services_alternately_asks_every_endpoint_of_both() {
+        let (balancer, routes) = (Balancer::new(|| 0), [[1, 2], [3, 4]].map(|endpoints| route(&endpoints, vec![])));
+        let pick = |route| balancer.pick(route, 0, &[], Moment::now(), |_| false).unwrap().address;
+        let asked = (0..4).map(|number| pick(&routes[number % 2])).collect::<BTreeSet<_>>();
+        assert_eq!(asked, [1, 2, 3, 4].map(address).into());
     }
 
     #[test]

@@ -311,7 +311,7 @@ async fn connect_any(worker: &Worker, caller: &Caller, tls: Option<&UpstreamTls>
     let mut tried = Vec::new();
     while tried.len() < worker.shared.limits.connect_attempts {
         let route = worker.route_now(caller)?;
-        let address = worker.balancer.pick(&route, random, &tried, Moment::now())?.address;
+        let address = worker.balancer.pick(&route, random, &tried, Moment::now(), |_| false)?.address;
         if let Ok(link) = open(worker, tls, address, Offer::Nothing).await {
             return Some(link);
         }

@@ -17,6 +17,7 @@ use super::{
     exchange::Exchange,
     head::{RequestHead, ResponseHead},
     lease::{AnswerError, Failed, Lease, Left},
+    pool::PoolKey,
     reject::Reject,
     rewrite::{self, Marks},
     select::Selection,
@@ -126,14 +127,16 @@ async fn connect(
     tried: &mut Vec<SocketAddr>,
     pooled: bool,
 ) -> Result<Lease, Stop> {
-    let mut failure = UpstreamFailure::NoEndpoint;
+    let (transport, mut failure) = (&caller.front.transport, UpstreamFailure::NoEndpoint);
     while tried.len() < worker.shared.limits.connect_attempts {
         // While a request waited for an endpoint that is gone, the plan may have learned of another.
         let renewed = if tried.is_empty() { None } else { worker.route_now(caller) };
         let route = renewed.as_ref().unwrap_or(selection.route);
-        let Some(endpoint) = worker.balancer.pick(route, selection.random, tried, exchange.started()) else { break };
+        let now = exchange.started();
+        let is_warm = |address| pooled && worker.pool.is_warm(PoolKey { address, transport: transport.id }, now);
+        let Some(endpoint) = worker.balancer.pick(route, selection.random, tried, now, is_warm) else { break };
         exchange.sent_to(endpoint);
-        match connect::lease(worker, &caller.front.transport, endpoint.address, wire, pooled).await {
+        match connect::lease(worker, transport, endpoint.address, wire, pooled).await {
             Ok(lease) => return Ok(lease),
             Err(why) => failure = why,
         }

@@ -20,6 +20,7 @@
 mod access_log;
 mod activity;
 mod admit;
+mod aperture;
 mod at_connect;
 mod balance;
 mod body;

@@ -13,6 +13,9 @@ use tokio::task::AbortHandle;
 
 use super::{body::RequestBody, clock::Moment, http1, lease::Lease, limits::Limits, link::Link, upload::Upload};
 
+/// For about this long what a connection needs is still in the processor's caches, on a core that is busy meanwhile.
+const WARM: Duration = Duration::from_millis(10);
+
 /// Connections with the same key can stand in for one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PoolKey {
@@ -182,6 +185,13 @@ impl Pool {
                 return Some(Lease::of_connection(connection));
             }
         }
+    }
+
+    /// Whether a connection to this endpoint waits that was used a moment ago.
+    pub(crate) fn is_warm(&self, key: PoolKey, now: Moment) -> bool {
+        let idle = self.idle.borrow();
+        let last = idle.get(&key).and_then(|waiting| waiting.last.as_ref());
+        last.is_some_and(|idle| now.since(idle.since) < WARM)
     }
 
     /// A lease for a connection that was just made.

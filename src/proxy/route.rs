@@ -1,6 +1,13 @@
 //! Where a Service port's requests go: endpoints in groups with weights, and the choice of a group.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use glooshot_api::plan::PlannedRoute;
 
@@ -21,6 +28,8 @@ pub(crate) struct LiveRoute {
 /// Endpoints of one subset, which share a weight.
 #[derive(Debug)]
 pub(crate) struct Group {
+    /// Tells it from other groups, also from those of another plan.
+    pub(crate) number: usize,
     /// The sum of the weights of this group and those before it.
     cumulative: u64,
     /// Its endpoints.
@@ -38,6 +47,13 @@ pub(crate) struct LiveEndpoint {
     pub(crate) identity: IdentityId,
 }
 
+impl Group {
+    fn new(cumulative: u64, endpoints: Vec<LiveEndpoint>) -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        Self { number: NEXT.fetch_add(1, Ordering::Relaxed), cumulative, endpoints }
+    }
+}
+
 impl LiveRoute {
     /// Groups the endpoints of a planned route by its weights.
     pub(crate) fn new(route: &PlannedRoute, identities: &Identities) -> Self {
@@ -51,13 +67,10 @@ impl LiveRoute {
         let groups = shares(route).into_iter().map(|(subset, weight)| {
             total += weight;
             let members = route.endpoints.iter().filter(|endpoint| endpoint.subset.as_deref() == subset);
-            Group { cumulative: total, endpoints: members.map(live).collect() }
+            Group::new(total, members.map(live).collect())
         });
         let groups = groups.collect();
-        let any = route
-            .weights
-            .is_empty()
-            .then(|| Group { cumulative: 0, endpoints: route.endpoints.iter().map(live).collect() });
+        let any = route.weights.is_empty().then(|| Group::new(0, route.endpoints.iter().map(live).collect()));
         Self { groups, total_weight: total, any, last_resort: None }
     }
 

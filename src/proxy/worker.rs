@@ -116,7 +116,7 @@ impl Worker {
             core,
             pool: Pool::new(limits),
             multiplexer: Multiplexer::new(limits.streams as usize, limits.idle_upstream),
-            balancer: Balancer::default(),
+            balancer: Balancer::new(|| fastrand::u32(..)),
             outbox: Rc::default(),
             metrics: Shard::new(published, Arc::clone(&shared.series_made), limits.series),
             plan: RefCell::new(Rc::new(shared.slot.pointer().load_full())),

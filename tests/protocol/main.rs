@@ -13,6 +13,7 @@ mod bad_upstream;
 mod connection_faults;
 mod corpus;
 mod drain;
+mod endpoints;
 mod exempt;
 mod exhaustion;
 mod expect;
