@@ -45,14 +45,13 @@ fn a_client_that_asks_two_services_alternately_asks_all_endpoints_of_both() {
 
 #[test]
 fn each_of_many_endpoints_gets_its_share() {
-    const SHARE: u64 = 40;
+    const SHARE: u64 = 100;
     let endpoints = endpoints(200);
     let proxy = setup().raw_route(&route(SERVICE, &endpoints)).start();
     let total = SHARE * endpoints.len() as u64;
     assert_eq!(load::send(proxy.address(), 8, total, |_| get("/")).status(200), total);
-    for endpoint in &endpoints {
-        let requests = endpoint.requests();
-        // Where it was in the window once more, or once less.
-        assert!((SHARE / 2..=SHARE * 3 / 2).contains(&requests), "{requests} in the place of {SHARE}");
-    }
+    let shares = endpoints.iter().map(CountingUpstream::requests);
+    let (least, most) = (shares.clone().min().unwrap(), shares.max().unwrap());
+    println!("{least} to {most} in the place of {SHARE}");
+    assert!(least >= SHARE / 2 && most <= SHARE * 3 / 2, "{least} to {most} in the place of {SHARE}");
 }
