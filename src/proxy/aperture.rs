@@ -20,7 +20,7 @@ pub(crate) struct Aperture {
 }
 
 impl Aperture {
-    /// A group that is gone through from this place on, counted through it as often as it takes.
+    /// One that begins at this place; the places of a group with fewer are counted again from its first.
     pub(crate) const fn beginning_at(place: u32) -> Self {
         Self { picks: place as usize, first: place as usize }
     }

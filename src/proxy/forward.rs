@@ -11,6 +11,7 @@ use hyper::body::Body as _;
 
 use super::{
     body::RequestBody,
+    clock::Moment,
     connect,
     connection::Caller,
     error::{Stop, UpstreamFailure},
@@ -132,9 +133,11 @@ async fn connect(
         // While a request waited for an endpoint that is gone, the plan may have learned of another.
         let renewed = if tried.is_empty() { None } else { worker.route_now(caller) };
         let route = renewed.as_ref().unwrap_or(selection.route);
-        let now = exchange.started();
+        // By the clock that tells when connections are given back; a delayed request began long before.
+        let now = Moment::from_nanos(worker.coarse_now());
         let is_warm = |address| pooled && worker.pool.is_warm(PoolKey { address, transport: transport.id }, now);
-        let Some(endpoint) = worker.balancer.pick(route, selection.random, tried, now, is_warm) else { break };
+        let picked = worker.balancer.pick(route, selection.random, tried, exchange.started(), is_warm);
+        let Some(endpoint) = picked else { break };
         exchange.sent_to(endpoint);
         match connect::lease(worker, transport, endpoint.address, wire, pooled).await {
             Ok(lease) => return Ok(lease),

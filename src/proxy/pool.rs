@@ -13,8 +13,8 @@ use tokio::task::AbortHandle;
 
 use super::{body::RequestBody, clock::Moment, http1, lease::Lease, limits::Limits, link::Link, upload::Upload};
 
-/// For about this long what a connection needs is still in the processor's caches, on a core that is busy meanwhile. When it was
-/// given back is known to [10 ms](super::worker::Worker::coarse_now), so that with less those of a few milliseconds ago would not count.
+/// For about this long what a connection needs is still in the processor's caches, on a core that is busy meanwhile: two steps of
+/// [the clock](super::worker::Worker::coarse_now) behind it.
 const WARM: Duration = Duration::from_millis(25);
 
 /// Connections with the same key can stand in for one another.
