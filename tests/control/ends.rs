@@ -1,7 +1,7 @@
 //! How faults end when nobody says any more that they should go on; traffic goes on in any case.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::AtomicBool,
     thread,
     time::{Duration, Instant},
 };
@@ -16,7 +16,7 @@ use crate::{
     harness::{
         Glooshot, eventually, get,
         in_process::{experiment, fault, plan},
-        load::{self, CountingUpstream, Tally},
+        load::{self, CountingUpstream, Stopping, Tally},
     },
 };
 
@@ -36,12 +36,13 @@ const fn id(generation: u64) -> PlanId {
 fn under_load(proxy: &Glooshot, upstream: &CountingUpstream, act: impl FnOnce()) -> Tally {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        let stopping = Stopping(&stop);
         let load = scope.spawn(|| load::send_until(proxy.address(), 2, u64::MAX, &stop, |_| get("/")));
         proxy_injects(proxy);
         act();
         let before = upstream.requests();
         eventually("the service is asked again", || (upstream.requests() > before + 100).then_some(()));
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         load.join().unwrap()
     })
 }

@@ -1,10 +1,7 @@
 //! Limits on time where nothing happens: between requests, within answers, in tunnels, and while the proxy stops.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
     thread,
     time::{Duration, Instant},
 };
@@ -20,7 +17,7 @@ use crate::harness::{
     glooshot::SERVICE,
     h2::{self, client},
     let_pass,
-    load::{self, CountingUpstream},
+    load::{self, CountingUpstream, Stopping},
     sockets::asks_for_life,
     upstream::Recorder,
 };
@@ -290,6 +287,7 @@ fn callers_that_never_stop_coming_do_not_keep_a_proxy_that_stops() {
         .start();
     let (address, stop) = (proxy.address(), AtomicBool::new(false));
     thread::scope(|scope| {
+        let stopping = Stopping(&stop);
         scope.spawn(|| {
             load::send_until(address, 2, u64::MAX, &stop, |_| {
                 b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".to_vec()
@@ -298,7 +296,7 @@ fn callers_that_never_stop_coming_do_not_keep_a_proxy_that_stops() {
         let since = Instant::now();
         proxy.signal(Signal::TERM);
         let status = proxy.try_wait_for_exit(SOON);
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         assert_eq!(status.and_then(|status| status.code()), Some(0));
         was_in_time(since);
     });

@@ -2,10 +2,7 @@
 
 use std::{
     net::TcpListener,
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Mutex, atomic::AtomicBool},
     thread,
     time::{Duration, Instant},
 };
@@ -18,7 +15,7 @@ use glooshot::{
 use crate::harness::{
     Client, Upstream, answer, eventually, get,
     in_process::{InProcess, endpoint, experiment, fault, marker, plan, port},
-    load::{self, CountingUpstream, Seen, Tally},
+    load::{self, CountingUpstream, Seen, Stopping, Tally},
     scale,
     upstream::BlackHole,
 };
@@ -38,10 +35,11 @@ fn aborting(generation: u64, name: &str, status: u16) -> Plan {
 fn under_load(proxy: &InProcess, look: impl Fn(&Seen) + Sync, act: impl FnOnce()) -> Tally {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        let stopping = Stopping(&stop);
         let load = || load::watch_until(proxy.address(), 4, u64::MAX, &stop, |_| get("/"), &look);
         let load = scope.spawn(load);
         act();
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         load.join().unwrap()
     })
 }

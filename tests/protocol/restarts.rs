@@ -54,6 +54,7 @@ fn f1_after_a_kill_and_a_restart_clients_go_on_and_no_fault_is_left() {
     };
     let seen = |count: fn(&Tally) -> u64| tallies.lock().unwrap().iter().map(count).sum::<u64>();
     thread::scope(|scope| {
+        let stopping = Stopping(&stop);
         (0..4).for_each(|_| drop(scope.spawn(client)));
         eventually("faults are injected", || (seen(Tally::marked) > 100).then_some(()));
         faulty.signal(Signal::KILL);
@@ -63,7 +64,7 @@ fn f1_after_a_kill_and_a_restart_clients_go_on_and_no_fault_is_left() {
         let _well = at(Setup::proxy()).start();
         let before = seen(|tally| tally.status(200));
         eventually("clients are served again", || (seen(|tally| tally.status(200)) >= before + 400).then_some(()));
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         let last = tallies.lock().unwrap().iter().filter_map(|tally| tally.last_marked).max();
         assert!(
             last.unwrap() <= killed,

@@ -1,7 +1,7 @@
 //! E5: when an experiment is stopped, its faults stop at once, and what they hold goes on.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::AtomicBool,
     thread,
     time::{Duration, Instant},
 };
@@ -13,7 +13,7 @@ use crate::harness::{
     experiment::Experiment,
     get,
     glooshot::says,
-    load::{self, CountingUpstream},
+    load::{self, CountingUpstream, Stopping},
     scale,
 };
 
@@ -30,6 +30,7 @@ fn e5_an_interrupt_under_load_ends_the_faults_before_the_process() {
             Setup::run(&experiment.yaml()).to(upstream.address()).with(["--workers", "2"]).start_with_faults_on();
         let (address, stop) = (proxy.address(), AtomicBool::new(false));
         thread::scope(|scope| {
+            let stopping = Stopping(&stop);
             let load = scope.spawn(|| load::send_until(address, 4, u64::MAX, &stop, |_| get("/")));
             eventually("the load runs", || {
                 (proxy.metrics().sum("glooshot_proxy_injected_total", &[]) > 100.0).then_some(())
@@ -38,7 +39,7 @@ fn e5_an_interrupt_under_load_ends_the_faults_before_the_process() {
             proxy.signal(Signal::INT);
             let status = proxy.try_wait_for_exit(SOON);
             let ended = Instant::now();
-            stop.store(true, Ordering::Relaxed);
+            drop(stopping);
             let tally = load.join().unwrap();
             assert_eq!(status.and_then(|status| status.code()), Some(130), "the process goes on: {tally:?}");
             let last = tally.last_marked.unwrap();

@@ -18,6 +18,7 @@ use crate::harness::{
         code, hpack,
         state::Terms,
     },
+    load::Stopping,
     patience::PATIENCE,
     scale,
 };
@@ -28,6 +29,7 @@ fn while_another_client_is_served(proxy: &Glooshot, act: impl FnOnce()) -> (u32,
     let mut other = Client::connect(proxy.address());
     assert_eq!(other.ask(&get("/other")).status(), 200);
     thread::scope(|scope| {
+        let stopping = Stopping(&stop);
         let served = scope.spawn(|| {
             let (mut served, mut slowest) = (0, Duration::ZERO);
             let deadline = Instant::now() + 6 * PATIENCE;
@@ -43,7 +45,7 @@ fn while_another_client_is_served(proxy: &Glooshot, act: impl FnOnce()) -> (u32,
             }
         });
         act();
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         served.join().unwrap()
     })
 }
