@@ -58,6 +58,13 @@ train() {
     port=${route%-*}
     routes+=(--route "bench/$port=$at:${port#*:}->$at:${route#*-}")
   done
+  # And more endpoints than fit into a balancer's window, which are other listeners of the same proxy.
+  local last each=()
+  for last in {2..201}; do
+    each+=("127.0.78.$last:8010")
+    routes+=(--route "bench/each-$last:80=127.0.78.$last:8010->$at:9080")
+  done
+  routes+=(--route "bench/many:8009=$at:8009->$(IFS=,; echo "${each[*]}")")
   "$counting/glooshot" run --workers 1 --listen-metrics $at:8090 -f benches/peers/configs/experiment.yaml "${routes[@]}" \
     --upstream-protocol bench/h2:8005=http1 \
     --tls "bench/tls:8006=$target/cert.pem,$target/key.pem" --upstream-tls bench/tls:8006=plaintext \
@@ -70,6 +77,7 @@ train() {
   load http://$at:8001/ratings/1 "${sixtyfour[@]}"
   load http://$at:8002/ratings/1 "${sixtyfour[@]}"
   load http://$at:8003/ratings/1 "${sixtyfour[@]}"
+  load http://$at:8009/ratings/1 "${sixtyfour[@]}"
   load http://$at:8001/ratings/1 "${sixtyfour[@]}" --rate 5000
   load http://$at:8004/ratings/1 "${sixtyfour[@]}" --rate 2000
   load http://$at:8005/ratings/1 "${streams[@]}"

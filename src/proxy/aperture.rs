@@ -9,7 +9,7 @@
 /// endpoints are all alike.
 const WINDOW: usize = 127;
 /// One of so many requests goes to the next endpoint outside, and the window moves on by one.
-const STAY: usize = 16;
+const STAY: usize = 32;
 
 /// How far one group has been gone through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -45,7 +45,7 @@ fn a_client_that_asks_two_services_alternately_asks_all_endpoints_of_both() {
 
 #[test]
 fn each_of_many_endpoints_gets_its_share() {
-    const SHARE: u64 = 100;
+    const SHARE: u64 = 200;
     let endpoints = endpoints(200);
     let proxy = setup().raw_route(&route(SERVICE, &endpoints)).start();
     let total = SHARE * endpoints.len() as u64;
