@@ -108,7 +108,7 @@ fn run_case(case: &Case, arguments: &Arguments, fleet: &mut Fleet) -> CaseResult
     fleet.prepare(&subjects);
     let rate = fleet.rate(case);
     let mut rounds = BTreeMap::new();
-    for _ in 0..arguments.rounds {
+    for _ in 0..arguments.rounds(case) {
         for subject in &subjects {
             let measured = fleet.measure(case, *subject, rate);
             rounds.entry(*subject).or_insert_with(Vec::new).push(measured);

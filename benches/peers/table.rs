@@ -122,7 +122,7 @@ pub fn for_readme(results: &Results) -> String {
         let rounds = results.cases.values().map(CaseResult::count).min().unwrap_or_default();
         writeln!(
             text,
-            "{}: {}, {} cores, Linux {}; {}; {rounds} paired rounds.\n",
+            "{}: {}, {} cores, Linux {}; {}; {rounds} paired rounds or more.\n",
             first.date.split('T').next().unwrap_or_default(),
             machine("cpu"),
             first.machine["cores"],
