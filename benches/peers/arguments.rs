@@ -18,7 +18,7 @@ pub struct Arguments {
 pub const HELP: &str = "\
 peers: our proxy beside others, in turn, pinned to a core. Arguments: the names of cases; all without one.
   --rounds N          rounds of each case, one measurement of each subject in each of them
-                      [10; 20 of forward-64, 30 of rules]
+                      [10, and more where the bar of a case needs them]
   --only A,B          only these subjects: direct, ours, haproxy, nginx, envoy, toxiproxy, rules1, rules100, rules1000,
                       onlyrules1000, haproxy1000, relay, relay1000, least, tokio
   GLOOSHOT_WRITE=1    write benches/results/peers.json, and the README's tables from it; cases that are not measured keep

@@ -1,10 +1,6 @@
 //! How faults end when nobody says any more that they should go on; traffic goes on in any case.
 
-use std::{
-    sync::atomic::AtomicBool,
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use glooshot::{
     api::plan::{Disruption, Plan, TIME_TO_LIVE},
@@ -16,7 +12,7 @@ use crate::{
     harness::{
         Glooshot, eventually, get,
         in_process::{experiment, fault, plan},
-        load::{self, CountingUpstream, Stopping, Tally},
+        load::{self, CountingUpstream, Tally},
     },
 };
 
@@ -34,17 +30,18 @@ const fn id(generation: u64) -> PlanId {
 
 /// Lets `act` happen under load once faults are on; what the clients saw, until requests are answered by the service again.
 fn under_load(proxy: &Glooshot, upstream: &CountingUpstream, act: impl FnOnce()) -> Tally {
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let stopping = Stopping(&stop);
-        let load = scope.spawn(|| load::send_until(proxy.address(), 2, u64::MAX, &stop, |_| get("/")));
-        proxy_injects(proxy);
-        act();
-        let before = upstream.requests();
-        eventually("the service is asked again", || (upstream.requests() > before + 100).then_some(()));
-        drop(stopping);
-        load.join().unwrap()
-    })
+    let ((), tally) = load::during(
+        proxy.address(),
+        2,
+        |_| get("/"),
+        || {
+            proxy_injects(proxy);
+            act();
+            let before = upstream.requests();
+            eventually("the service is asked again", || (upstream.requests() > before + 100).then_some(()));
+        },
+    );
+    tally
 }
 
 fn proxy_injects(proxy: &Glooshot) {

@@ -130,6 +130,34 @@ pub fn watch_until(
     sum.into_inner().unwrap()
 }
 
+/// Sends requests to `to` while `act` goes on; what came of both.
+pub fn during<T>(
+    to: SocketAddr,
+    connections: usize,
+    request: impl Fn(u64) -> Vec<u8> + Sync,
+    act: impl FnOnce() -> T,
+) -> (T, Tally) {
+    watch_during(to, connections, request, |_| {}, act)
+}
+
+/// The same; every answer is shown to `look`.
+pub fn watch_during<T>(
+    to: SocketAddr,
+    connections: usize,
+    request: impl Fn(u64) -> Vec<u8> + Sync,
+    look: impl Fn(&Seen) + Sync,
+    act: impl FnOnce() -> T,
+) -> (T, Tally) {
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let stopping = Stopping(&stop);
+        let load = scope.spawn(|| watch_until(to, connections, u64::MAX, &stop, &request, &look));
+        let done = act();
+        drop(stopping);
+        (done, load.join().unwrap())
+    })
+}
+
 fn one_connection_after_the_other(
     to: SocketAddr,
     total: u64,

@@ -1,12 +1,12 @@
 //! A signal ends the process when, and only when, the requests in flight have their answers.
 
-use std::{sync::atomic::AtomicBool, thread, time::Duration};
+use std::time::Duration;
 
 use rustix::process::Signal;
 
 use crate::harness::{
     Client, Gate, Glooshot, Setup, Step, Upstream, answer, get,
-    load::{self, CountingUpstream, Stopping},
+    load::{self, CountingUpstream},
     within,
 };
 
@@ -100,21 +100,17 @@ fn clients_that_reconnect_at_once_do_not_hold_the_drain_up() {
     let upstream = CountingUpstream::start();
     for _ in 0..3 {
         let mut proxy = Setup::proxy().to(upstream.address()).with(["--workers", "2"]).start();
-        let (address, stop, served) = (proxy.address(), AtomicBool::new(false), upstream.requests());
-        thread::scope(|scope| {
-            let close = b"GET /a HTTP/1.1\r\nHost: ratings\r\nConnection: close\r\n\r\n";
-            let stopping = Stopping(&stop);
-            let load = scope.spawn(|| load::send_until(address, 8, u64::MAX, &stop, |_| close.to_vec()));
+        let served = upstream.requests();
+        let close = |_| b"GET /a HTTP/1.1\r\nHost: ratings\r\nConnection: close\r\n\r\n".to_vec();
+        let (status, tally) = load::during(proxy.address(), 8, close, || {
             within(SOON, "the load runs", || (upstream.requests() > served + 200).then_some(()));
             proxy.signal(Signal::TERM);
-            let status = proxy.try_wait_for_exit(SOON);
-            drop(stopping);
-            let tally = load.join().unwrap();
-            assert_eq!(status.and_then(|status| status.code()), Some(0), "the drain goes on: {tally:?}");
-            assert_eq!(tally.answered(), tally.status(200), "{tally:?}");
-            // Each client may meet the listener as it closes, and then finds it closed.
-            assert!(tally.unanswered <= 2 * 8, "{tally:?}");
+            proxy.try_wait_for_exit(SOON)
         });
+        assert_eq!(status.and_then(|status| status.code()), Some(0), "the drain goes on: {tally:?}");
+        assert_eq!(tally.answered(), tally.status(200), "{tally:?}");
+        // Each client may meet the listener as it closes, and then finds it closed.
+        assert!(tally.unanswered <= 2 * 8, "{tally:?}");
     }
 }
 

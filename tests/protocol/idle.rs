@@ -1,8 +1,7 @@
 //! Limits on time where nothing happens: between requests, within answers, in tunnels, and while the proxy stops.
 
 use std::{
-    sync::{Arc, atomic::AtomicBool},
-    thread,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -17,7 +16,7 @@ use crate::harness::{
     glooshot::SERVICE,
     h2::{self, client},
     let_pass,
-    load::{self, CountingUpstream, Stopping},
+    load::{self, CountingUpstream},
     sockets::asks_for_life,
     upstream::Recorder,
 };
@@ -285,18 +284,11 @@ fn callers_that_never_stop_coming_do_not_keep_a_proxy_that_stops() {
         .with(["--drain-at-least", "100ms", "--drain-quiet", "1m"])
         .with(limits.iter().map(String::as_str))
         .start();
-    let (address, stop) = (proxy.address(), AtomicBool::new(false));
-    thread::scope(|scope| {
-        let stopping = Stopping(&stop);
-        scope.spawn(|| {
-            load::send_until(address, 2, u64::MAX, &stop, |_| {
-                b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".to_vec()
-            })
-        });
+    let close = |_| b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".to_vec();
+    load::during(proxy.address(), 2, close, || {
         let since = Instant::now();
         proxy.signal(Signal::TERM);
         let status = proxy.try_wait_for_exit(SOON);
-        drop(stopping);
         assert_eq!(status.and_then(|status| status.code()), Some(0));
         was_in_time(since);
     });

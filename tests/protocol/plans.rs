@@ -2,7 +2,7 @@
 
 use std::{
     net::TcpListener,
-    sync::{Mutex, atomic::AtomicBool},
+    sync::Mutex,
     thread,
     time::{Duration, Instant},
 };
@@ -15,7 +15,7 @@ use glooshot::{
 use crate::harness::{
     Client, Upstream, answer, eventually, get,
     in_process::{InProcess, endpoint, experiment, fault, marker, plan, port},
-    load::{self, CountingUpstream, Seen, Stopping, Tally},
+    load::{self, CountingUpstream, Seen, Tally},
     scale,
     upstream::BlackHole,
 };
@@ -33,15 +33,8 @@ fn aborting(generation: u64, name: &str, status: u16) -> Plan {
 
 /// Lets `act` happen under load; what the clients saw.
 fn under_load(proxy: &InProcess, look: impl Fn(&Seen) + Sync, act: impl FnOnce()) -> Tally {
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let stopping = Stopping(&stop);
-        let load = || load::watch_until(proxy.address(), 4, u64::MAX, &stop, |_| get("/"), &look);
-        let load = scope.spawn(load);
-        act();
-        drop(stopping);
-        load.join().unwrap()
-    })
+    let ((), tally) = load::watch_during(proxy.address(), 4, |_| get("/"), look, act);
+    tally
 }
 
 /// Waits until so many requests have been counted.

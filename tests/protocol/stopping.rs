@@ -1,10 +1,6 @@
 //! E5: when an experiment is stopped, its faults stop at once, and what they hold goes on.
 
-use std::{
-    sync::atomic::AtomicBool,
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -13,7 +9,7 @@ use crate::harness::{
     experiment::Experiment,
     get,
     glooshot::says,
-    load::{self, CountingUpstream, Stopping},
+    load::{self, CountingUpstream},
     scale,
 };
 
@@ -28,26 +24,23 @@ fn e5_an_interrupt_under_load_ends_the_faults_before_the_process() {
         let experiment = Experiment::named("e5").abort(500, "50");
         let mut proxy =
             Setup::run(&experiment.yaml()).to(upstream.address()).with(["--workers", "2"]).start_with_faults_on();
-        let (address, stop) = (proxy.address(), AtomicBool::new(false));
-        thread::scope(|scope| {
-            let stopping = Stopping(&stop);
-            let load = scope.spawn(|| load::send_until(address, 4, u64::MAX, &stop, |_| get("/")));
+        let address = proxy.address();
+        let stop = || {
             eventually("the load runs", || {
                 (proxy.metrics().sum("glooshot_proxy_injected_total", &[]) > 100.0).then_some(())
             });
             let interrupted = Instant::now();
             proxy.signal(Signal::INT);
             let status = proxy.try_wait_for_exit(SOON);
-            let ended = Instant::now();
-            drop(stopping);
-            let tally = load.join().unwrap();
-            assert_eq!(status.and_then(|status| status.code()), Some(130), "the process goes on: {tally:?}");
-            let last = tally.last_marked.unwrap();
-            let late = last.saturating_duration_since(interrupted);
-            assert!(late <= STOPPED_WITHIN && last < ended, "the last injected answer began {late:?} after the signal");
-            assert!(tally.status(200) > 0 && tally.status(500) > 0, "{tally:?}");
-            assert_eq!(tally.by_status.keys().copied().collect::<Vec<_>>(), [200, 500], "{tally:?}");
-        });
+            (status, interrupted, Instant::now())
+        };
+        let ((status, interrupted, ended), tally) = load::during(address, 4, |_| get("/"), stop);
+        assert_eq!(status.and_then(|status| status.code()), Some(130), "the process goes on: {tally:?}");
+        let last = tally.last_marked.unwrap();
+        let late = last.saturating_duration_since(interrupted);
+        assert!(late <= STOPPED_WITHIN && last < ended, "the last injected answer began {late:?} after the signal");
+        assert!(tally.status(200) > 0 && tally.status(500) > 0, "{tally:?}");
+        assert_eq!(tally.by_status.keys().copied().collect::<Vec<_>>(), [200, 500], "{tally:?}");
         assert!(proxy.all_lines().iter().any(|line| says(line, "faults off")), "{:#?}", proxy.lines());
         assert!(proxy.output().contains("Inconclusive"), "the result says how it ended");
     }

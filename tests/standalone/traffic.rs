@@ -1,10 +1,10 @@
 //! Traffic in the background: clients that go on, a little apart, until what a test does meanwhile is done.
 
-use std::{net::SocketAddr, sync::atomic::AtomicBool, thread, time::Duration};
+use std::{net::SocketAddr, thread, time::Duration};
 
 use crate::harness::{
     get,
-    load::{self, Stopping, Tally},
+    load::{self, Tally},
 };
 
 /// Between two requests of one client; enough for any window of these tests, and little work for the machine.
@@ -20,19 +20,11 @@ pub fn during<T>(to: SocketAddr, act: impl FnOnce() -> T) -> (T, Tally) {
 
 /// Sends GETs of `path`, each client one per `pace` at the most, while `act` goes on.
 pub fn during_paced<T>(to: SocketAddr, path: &str, pace: Duration, act: impl FnOnce() -> T) -> (T, Tally) {
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let load = scope.spawn(|| {
-            load::send_until(to, CLIENTS, u64::MAX, &stop, |_| {
-                pass(pace);
-                get(path)
-            })
-        });
-        let stopping = Stopping(&stop);
-        let done = act();
-        drop(stopping);
-        (done, load.join().unwrap())
-    })
+    let paced = |_| {
+        pass(pace);
+        get(path)
+    };
+    load::during(to, CLIENTS, paced, act)
 }
 
 /// Lets time pass: the time between two requests, or the time that a slow service takes.
